@@ -1,0 +1,56 @@
+# Everything starts from a bare checkout: each target sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+STAMP := $(VENV)/.installed
+DEMO_DIR ?= .demo
+DATA ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo clean-demo test lint format faults bench soak lock
+
+help: ## Say what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install everything into .venv
+
+$(UV):
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer, or say make PYTHON=/path/to/python3."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) -c 'import platform; print(platform.python_version())'): say make PYTHON=/path/to/python3.11."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "This Python cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)."; exit 1; }
+	@echo "Setting up $(VENV) (about 1.5 GB, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(STAMP): requirements.lock pyproject.toml | $(UV)
+	$(UV) pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## Run the plant, the appliance and its database on this machine (DATA=FILE, ARGS="--once --json")
+	@$(BIN)/appliance demo --folder $(DEMO_DIR) $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+clean-demo: ## Remove the demo's one folder
+	rm -rf -- "$(DEMO_DIR)"
+
+test: $(STAMP) ## Pass the tests that this machine permits
+	$(BIN)/python -m pytest -m "not faults" $(ARGS)
+
+faults: $(STAMP) ## Kill passes at every mutating call, and count rows afterwards
+	$(BIN)/python -m pytest -m faults $(ARGS)
+
+lint: $(STAMP) ## Check style, types, imports and generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(UV) ## Renew requirements.lock: hashes, no addresses, Python 3.11 to 3.13
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet -o requirements.lock

@@ -1,0 +1,151 @@
+"""The one feature function: a profile's expressions over validated rows, for training, API, schedule and explanation.
+
+Rows come as a Polars frame with the profile's columns (numbers as float64, categories as text, booleans as bool) and,
+where the profile has window features, with ``_machine`` and ``_time``. Everything is computed in float64 and cast to
+float32 at the end: limits that lie on a rounding edge (8.6 K) need the former, ONNX Runtime the latter.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from appliance.errors import ProfileError
+from appliance.profile import MACHINE, TIME, Column, Condition, Feature, Limit, Profile, Window
+
+# A category that the profile does not know; only rows that never passed the contract can hold one.
+UNKNOWN_CATEGORY = -1.0
+_IS_HISTORY = "_is_history"
+_ORDER = "_order"
+
+
+def check(profile: Profile) -> None:
+    """Refuse a profile whose derived features are no SQL, use unknown columns, or give no number."""
+    empty = pl.DataFrame(schema={c.name: dtype(c) for c in profile.columns})
+    for number, feature in enumerate(profile.features, start=1):
+        if feature.sql is None:
+            continue
+        place = f"features[{number}] ({feature.name}).sql"
+        try:
+            expression = pl.sql_expr(feature.sql)
+            unknown = set(expression.meta.root_names()) - {c.name for c in profile.columns if c.numeric}
+            if unknown:
+                raise ProfileError(profile.name, place, f"uses {min(unknown)!r}, which is no numeric column")
+            result = empty.select(expression.alias(feature.name))
+        except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+            raise ProfileError(profile.name, place, f"is no SQL expression: {_first_line(error)}") from None
+        if not result.dtypes[0].is_numeric():
+            raise ProfileError(profile.name, place, f"gives {result.dtypes[0]}, not a number")
+
+
+def dtype(column: Column) -> pl.DataType:
+    """The Polars type of a validated column."""
+    return {
+        "number": pl.Float64(),
+        "integer": pl.Int64(),
+        "category": pl.String(),
+        "text": pl.String(),
+        "boolean": pl.Boolean(),
+        "time": pl.Datetime("us", "UTC"),
+    }[column.type]
+
+
+def feature_frame(profile: Profile, rows: pl.DataFrame, history: pl.DataFrame | None = None) -> pl.DataFrame:
+    """``rows`` with every derived feature added as float64, in the same order and number.
+
+    ``history`` holds earlier rows of the same machines (``_machine``, ``_time`` and the windowed columns); it only
+    feeds window features and is not in the result. A window sees rows up to its own time, late ones included.
+    """
+    frame = rows.with_columns(
+        pl.sql_expr(f.sql).cast(pl.Float64).alias(f.name) for f in profile.features if f.sql is not None
+    )
+    windows = [f for f in profile.features if f.window is not None]
+    return _with_windows(frame, windows, history) if windows else frame
+
+
+def matrix(profile: Profile, rows: pl.DataFrame, history: pl.DataFrame | None = None) -> NDArray[np.float32]:
+    """The model's input, shape (rows, len(profile.matrix_names)), float32, C-contiguous; missing is NaN."""
+    return matrix_of(profile, feature_frame(profile, rows, history))
+
+
+def matrix_of(profile: Profile, featured: pl.DataFrame) -> NDArray[np.float32]:
+    """The same from a frame that :func:`feature_frame` gave."""
+    columns = featured.select(e for name in profile.model.inputs for e in _inputs(profile, name))
+    return np.ascontiguousarray(columns.to_numpy(), dtype=np.float32)
+
+
+def limit_expression(profile: Profile, limit: Limit) -> pl.Expr:
+    """True where a row of a feature frame breaks the limit; a missing value breaks none."""
+    expression = pl.lit(True)
+    for condition in limit.all:
+        value, bound = pl.col(condition.feature), bound_expression(condition)
+        expression = expression & (value > bound if condition.above is not None else value < bound)
+    return expression.fill_null(False)
+
+
+def limits_say(profile: Profile, featured: pl.DataFrame) -> NDArray[np.bool_]:
+    """The profile's limits alone as a predictor, shape (rows,): the baseline that a model has to beat."""
+    binding = [limit_expression(profile, limit) for limit in profile.limits if not limit.advisory]
+    if not binding:
+        return np.zeros(featured.height, dtype=np.bool_)
+    return featured.select(pl.any_horizontal(binding).alias("broken"))["broken"].to_numpy().astype(np.bool_)
+
+
+def bound_expression(condition: Condition) -> pl.Expr:
+    """The bound that holds for a row: a number, or the one of its category."""
+    bound = condition.bound
+    if isinstance(bound, dict):
+        assert condition.by is not None
+        return pl.col(condition.by).replace_strict(bound, default=None, return_dtype=pl.Float64)
+    return pl.lit(bound)
+
+
+def _inputs(profile: Profile, name: str) -> list[pl.Expr]:
+    source = profile.feature(name)
+    if isinstance(source, Feature) or source.type != "category":
+        return [pl.col(name).cast(pl.Float32).fill_null(math.nan)]
+    if source.ordered:
+        ranks = {category: float(rank) for rank, category in enumerate(source.categories)}
+        known = pl.col(name).replace_strict(ranks, default=UNKNOWN_CATEGORY, return_dtype=pl.Float32)
+        return [pl.when(pl.col(name).is_null()).then(math.nan).otherwise(known).cast(pl.Float32).alias(name)]
+    return [
+        (pl.col(name) == category).fill_null(False).cast(pl.Float32).alias(f"{name}={category}")
+        for category in source.categories
+    ]
+
+
+def _with_windows(frame: pl.DataFrame, windows: list[Feature], history: pl.DataFrame | None) -> pl.DataFrame:
+    columns = list({f.window.column: None for f in windows if f.window is not None})
+    needed = [MACHINE, TIME, *columns]
+    here = frame.select(needed).with_columns(pl.lit(False).alias(_IS_HISTORY))
+    if history is not None and history.height:
+        before = history.select(pl.col(n).cast(here.schema[n]) for n in needed)
+        here = pl.concat([before.with_columns(pl.lit(True).alias(_IS_HISTORY)), here])
+    # History first, so that rows of one instant keep the order in which they came.
+    here = here.with_row_index(_ORDER).sort(MACHINE, TIME, _ORDER)
+    here = here.with_columns(_window(f.window).over(MACHINE).alias(f.name) for f in windows if f.window is not None)
+    back = here.filter(~pl.col(_IS_HISTORY)).sort(_ORDER)
+    return frame.with_columns(back.select(f.name for f in windows))
+
+
+def _window(window: Window) -> pl.Expr:
+    value = pl.col(window.column).cast(pl.Float64)
+    size = window.rows
+    match window.function:
+        case "mean":
+            return value.rolling_mean(size, min_samples=1)
+        case "std":
+            return value.rolling_std(size, min_samples=2)
+        case "min":
+            return value.rolling_min(size, min_samples=1)
+        case "max":
+            return value.rolling_max(size, min_samples=1)
+        case "change":
+            return value - value.shift(size - 1).fill_null(value.first())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

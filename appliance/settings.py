@@ -1,0 +1,154 @@
+"""Facts about this box: ``appliance.toml`` (its path in ``APPLIANCE_CONFIG``) below ``APPLIANCE_*`` environment variables.
+
+What describes a machine stands in its profile; what describes the box stands here. Every setting is listed in
+``docs/settings.md``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from appliance.errors import SettingError
+
+CONFIG_VARIABLE = "APPLIANCE_CONFIG"
+SYSTEM_CONFIG = Path("/etc/appliance/appliance.toml")
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="APPLIANCE_", extra="forbid", frozen=True)
+
+    data_dir: Path = Field(Path(".appliance"), description="Folder of all data: raw, good, bad, archive, models, work.")
+    keys_dir: Path | None = Field(None, description="Folder of the owner's public keys (*.pub). Default: data_dir/keys.")
+    signing_key: Path | None = Field(None, description="Private key that signs models. Default: keys_dir/signing.key.")
+    profiles_dir: Path | None = Field(None, description="Folder of profiles for `--profile NAME`. Default: the shipped ones.")
+    dsn: SecretStr | None = Field(None, description="PostgreSQL 15 or newer, as postgresql://...; may hold a password.")
+    site: str = Field("site", pattern=r"^[A-Za-z0-9_-]{1,40}$", description="Name of this plant, in exports.")
+    timezone: str = Field("UTC", description="Plant time for screens and messages; the database keeps UTC.")
+
+    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    api_port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on.")
+    api_socket: Path | None = Field(None, description="Unix socket for the API, instead of address and port.")
+    api_url: str | None = Field(None, description="Where clients find the API. Default: from socket or address.")
+    api_token: SecretStr | None = Field(None, description="Token of the scheduled predictions.")
+    api_body_mb: Count = Field(64, description="Largest request body in MiB.")
+    api_guesses_per_minute: Count = Field(10, description="Wrong tokens a minute from one address before 429.")
+
+    settle_seconds: float = Field(2.0, ge=0, le=600, description="Time between the two looks at a new file.")
+    file_limit_mb: Count = Field(2048, description="Largest file in MiB that is taken from the drop folder.")
+    line_limit_kb: Count = Field(1024, description="Longest line in KiB before a file is refused.")
+    batch_rows: Count = Field(100_000, le=1_000_000, description="Rows that are checked at a time.")
+    part_rows: Count = Field(100_000, le=1_000_000, description="Good rows in a part, the unit of prediction.")
+    chunk_rows: Count = Field(8_192, le=1_000_000, description="Rows scored at a time, so that a single check never waits long.")
+    scoring_threads: Count = Field(2, le=64, description="Threads of ONNX Runtime.")
+    part_tries: Count = Field(5, description="Failed tries after which a part is given up.")
+    archive_days: int = Field(30, ge=0, description="Days that originals stay in archive/; 0 keeps none.")
+    criticality_high: Share = Field(0.5, description="Share of bad rows from which a file is highly critical.")
+    criticality_medium: Share = Field(0.2, description="Share of bad rows from which a file is of medium criticality.")
+
+    alarm_needed: Count | None = Field(None, description="Rows out of the window that open an alarm. Default: the profile's.")
+    alarm_window: Count | None = Field(None, description="Last rows of a machine that are looked at. Default: the profile's.")
+    alarm_calm: Count | None = Field(None, description="Passing rows in a row that close an alarm. Default: the profile's.")
+    alarm_cooldown_minutes: float | None = Field(None, ge=0, description="Pause before the same machine alarms again. Default: the profile's.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"{value!r} is no time zone; one looks like Europe/Berlin") from None
+        return value
+
+    @property
+    def raw(self) -> Path:
+        return self.data_dir / "raw_data"
+
+    @property
+    def good(self) -> Path:
+        return self.data_dir / "good_data"
+
+    @property
+    def bad(self) -> Path:
+        return self.data_dir / "bad_data"
+
+    @property
+    def archive(self) -> Path:
+        return self.data_dir / "archive"
+
+    @property
+    def models(self) -> Path:
+        return self.data_dir / "models"
+
+    @property
+    def work(self) -> Path:
+        return self.data_dir / "work"
+
+    @property
+    def keys(self) -> Path:
+        return self.keys_dir or self.data_dir / "keys"
+
+    @property
+    def private_key(self) -> Path:
+        return self.signing_key or self.keys / "signing.key"
+
+    @property
+    def base_url(self) -> str:
+        return self.api_url or f"http://{self.api_host}:{self.api_port}"
+
+    def require_dsn(self) -> str:
+        if self.dsn is None:
+            raise SettingError(
+                "No database is set.",
+                "Set dsn in appliance.toml or APPLIANCE_DSN, or try everything on this machine with `appliance demo`.",
+            )
+        return self.dsn.get_secret_value()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = config_path()
+        toml = (TomlConfigSettingsSource(settings_cls, toml_file=path),) if path else ()
+        return (init_settings, env_settings, *toml)
+
+
+def config_path() -> Path | None:
+    """The settings file in force: the one that the environment names, else the system's where it exists."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise SettingError(f"{CONFIG_VARIABLE} names {named}, which is no file.", "Mend the path or unset it.")
+        return Path(named)
+    return SYSTEM_CONFIG if SYSTEM_CONFIG.is_file() else None
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings in force; a wrong one is refused with its name and the reason, never with its value's secret."""
+    try:
+        return Settings(**overrides)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"{config_path()} is no TOML: {error}.", "Mend the file.") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(step) for step in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise SettingError(f"There is no setting {name!r}.", "docs/settings.md lists them all.") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SettingError(f"Setting {name!r}: {reason}.", "docs/settings.md says what it may be.") from None
