@@ -10,7 +10,7 @@ DATA ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo test lint format faults bench soak lock
+.PHONY: help setup demo clean-demo test lint format faults generate lock
 
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ lint: $(STAMP) ## Check style, types, imports and generated files
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+generate: $(STAMP) ## Renew the files that are made from the code
+	$(BIN)/python -m appliance.cli.settings_page > docs/settings.md
 
 lock: $(UV) ## Renew requirements.lock: hashes, no addresses, Python 3.11 to 3.13
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
