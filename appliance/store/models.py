@@ -1,0 +1,146 @@
+"""What predicts and what is predicted: profiles, machines, models, and the state of each machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from appliance.errors import NotFound
+from appliance.profile import Profile
+from appliance.store import tables as t
+from appliance.store.engine import storable
+from appliance.store.rows import MachineState
+
+
+def ensure_profile(conn: Connection, profile: Profile) -> int:
+    """The profile's id; its description is brought up to date."""
+    p = t.profile.c
+    digest = profile.hash()
+    known = conn.execute(select(p.id).where(p.name == profile.name, p.hash == digest)).scalar()
+    if known is not None:
+        return int(known)
+    values = {
+        "title": profile.title,
+        "hash": digest,
+        "contract_hash": profile.contract_hash(),
+        "document": profile.model_dump(mode="json", by_alias=True),
+    }
+    # An upsert takes a new number even where it updates, and smallint has few of them.
+    changed = conn.execute(
+        update(t.profile)
+        .where(p.name == profile.name)
+        .values(**values, updated_at=func.clock_timestamp())
+        .returning(p.id)
+    ).scalar()
+    if changed is not None:
+        return int(changed)
+    statement = upsert(t.profile).values(name=profile.name, **values)
+    statement = statement.on_conflict_do_update(index_elements=["name"], set_=values)
+    return int(conn.execute(statement.returning(p.id)).scalar_one())
+
+
+def ensure_machines(conn: Connection, profile_id: int, names: Iterable[str]) -> dict[str, int]:
+    """The ids of those machines; new ones are made, also when two ask at the same time."""
+    m = t.machine.c
+    wanted = {name: storable(name) for name in names}
+
+    def known() -> dict[str, int]:
+        query = select(m.name, m.id).where(m.profile_id == profile_id, m.name.in_(set(wanted.values())))
+        return {row.name: row.id for row in conn.execute(query)}
+
+    found = known()
+    # In order, so that two that make the same machines wait for each other and do not lock each other out.
+    if new := sorted(set(wanted.values()) - set(found)):
+        values = [{"profile_id": profile_id, "name": name} for name in new]
+        conn.execute(upsert(t.machine).values(values).on_conflict_do_nothing())
+        found = known()
+    return {name: found[stored] for name, stored in wanted.items()}
+
+
+def ensure_model(
+    conn: Connection,
+    profile_id: int,
+    version: str,
+    card: Mapping[str, Any],
+    active: bool,
+    features: Sequence[str] = (),
+    modes: Sequence[str] = (),
+) -> int:
+    """The id of that version; with ``active`` it is the one of its profile that serves.
+
+    ``features`` and ``modes`` name the elements of the arrays in its predictions, in order.
+    """
+    m = t.model.c
+    found = _model_id(conn, profile_id, version)
+    if found is None:
+        values = {"profile_id": profile_id, "version": version, "card": dict(card)}
+        values |= {"features": list(features), "modes": list(modes)}
+        conn.execute(upsert(t.model).values(**values).on_conflict_do_nothing())
+        found = conn.execute(select(m.id).where(m.profile_id == profile_id, m.version == version)).scalar_one()
+    if active and not conn.execute(select(m.active).where(m.id == found)).scalar_one():
+        set_active(conn, profile_id, version)
+    return found
+
+
+def set_active(conn: Connection, profile_id: int, version: str) -> None:
+    """That version serves from now on, and no other of its profile. NotFound where it was never installed."""
+    m = t.model.c
+    # Two that activate at once would meet at the unique index; one after the other they do not.
+    conn.execute(select(t.profile.c.id).where(t.profile.c.id == profile_id).with_for_update(key_share=True))
+    found = _model_id(conn, profile_id, version)
+    if found is None:
+        raise NotFound(f"Model {version} is not known.", "`appliance model list` shows those that are.")
+    conn.execute(update(t.model).where(m.profile_id == profile_id, m.active, m.id != found).values(active=False))
+    conn.execute(
+        update(t.model).where(m.id == found, ~m.active).values(active=True, activated_at=func.clock_timestamp())
+    )
+
+
+def lock_states(conn: Connection, machine_ids: Iterable[int]) -> dict[int, MachineState]:
+    """The states of those machines, ours until the transaction ends; a machine without one gets it."""
+    wanted = sorted(set(machine_ids))
+    if not wanted:
+        return {}
+    s = t.machine_state.c
+    # Made and locked in the order of ids: two that share machines wait, and never for each other.
+    missing = [{"machine_id": machine_id} for machine_id in wanted]
+    existing = set(conn.execute(select(s.machine_id).where(s.machine_id.in_(wanted))).scalars())
+    if missing := [m for m in missing if m["machine_id"] not in existing]:
+        conn.execute(upsert(t.machine_state).values(missing).on_conflict_do_nothing())
+    query = select(t.machine_state).where(s.machine_id.in_(wanted)).order_by(s.machine_id).with_for_update()
+    return {row.machine_id: _state(row) for row in conn.execute(query)}
+
+
+def read_states(conn: Connection, machine_ids: Iterable[int]) -> dict[int, MachineState]:
+    """The states as they are, without a lock; machines without one are left out."""
+    s = t.machine_state.c
+    query = select(t.machine_state).where(s.machine_id.in_(set(machine_ids)))
+    return {row.machine_id: _state(row) for row in conn.execute(query)}
+
+
+def save_states(conn: Connection, states: Iterable[MachineState]) -> None:
+    """Write back what :func:`lock_states` gave."""
+    changed = [asdict(state) for state in states]
+    if not changed:
+        return
+    statement = upsert(t.machine_state)
+    columns = [f.name for f in fields(MachineState) if f.name != "machine_id"]
+    conn.execute(
+        statement.on_conflict_do_update(
+            index_elements=["machine_id"], set_={name: statement.excluded[name] for name in columns}
+        ),
+        sorted(changed, key=lambda state: state["machine_id"]),
+    )
+
+
+def _model_id(conn: Connection, profile_id: int, version: str) -> int | None:
+    m = t.model.c
+    return conn.execute(select(m.id).where(m.profile_id == profile_id, m.version == version)).scalar()
+
+
+def _state(row: Row[Any]) -> MachineState:
+    return MachineState(**row._mapping)

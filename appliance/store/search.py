@@ -1,0 +1,207 @@
+# ruff: noqa: S608  (statements are put together from words of our own; values are bound)
+"""Finding predictions, newest first, in a table of many millions.
+
+Each filter has a road of its own. The roads are spelled so that only one index can serve them: left to its estimates,
+PostgreSQL would at times walk through millions of rows for a page of a machine that has been silent for a month.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from appliance.errors import NotFound
+from appliance.store.rows import LATE, OUTSIDE, SOURCES, Source
+from appliance.store.writer import BUCKET_BITS, hour_of
+
+_END = 2**63 - 1
+# ix_prediction_suspect holds the failing rows and all from this probability on.
+SUSPECT = 0.1
+
+_WORDS = {number: word for word, number in SOURCES.items()}
+_COLUMNS = "p.id, p.predicted_at, p.read_at, p.file_id, p.row, p.probability, p.source, p.flags, p.failing"
+_NAMES = (
+    "JOIN profile ON profile.id = p.profile_id JOIN machine ON machine.id = p.machine_id"
+    " JOIN model ON model.id = p.model_id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionFilter:
+    """What is None does not filter. Times are those of the prediction: ``from_`` included, ``to`` not."""
+
+    profile: str | None = None
+    from_: datetime | None = None
+    to: datetime | None = None
+    source: Source | None = None
+    machine: str | None = None
+    failing: bool | None = None
+    min_probability: float | None = None
+    file_id: int | None = None
+
+
+def predictions(
+    conn: Connection, wanted: PredictionFilter, limit: int, after_id: int | None = None
+) -> list[dict[str, Any]]:
+    """At most ``limit`` rows, those written last first; ``after_id`` is the last id of the page before.
+
+    Each with id, predicted_at, read_at, profile, machine, source, file_id, row, probability, failing, late, outside and
+    model_version. Empty where the profile, machine or file is not known.
+    """
+    where: dict[str, Any] = {"limit": limit, "low": 0, "high": _END if after_id is None else after_id}
+    conditions = _conditions(wanted, where)
+    for bounds in (_of_time(conn, wanted), _of_file(conn, wanted.file_id)):
+        where["low"] = max(where["low"], bounds[0])
+        where["high"] = min(where["high"], bounds[1])
+    if where["low"] >= where["high"]:
+        return []
+    roads = [
+        f"(SELECT * FROM prediction AS p WHERE {' AND '.join([*road, *conditions])} ORDER BY {order} LIMIT :limit)"
+        for road, order in _roads(conn, wanted, where)
+    ]
+    if not roads:
+        return []
+    found = conn.execute(
+        text(
+            f"SELECT {_COLUMNS}, profile.name AS profile, machine.name AS machine, model.version AS model_version"
+            f" FROM (SELECT * FROM ({' UNION ALL '.join(roads)}) AS found ORDER BY id DESC LIMIT :limit) AS p"
+            f" {_NAMES} ORDER BY p.id DESC"
+        ),
+        where,
+    )
+    return [_readable(dict(row)) for row in found.mappings()]
+
+
+def prediction(conn: Connection, prediction_id: int) -> dict[str, Any]:
+    """One row with its ``features`` and ``modes`` (missing is None), their names, and the model's ``card``."""
+    found = (
+        conn.execute(
+            text(
+                f"SELECT {_COLUMNS}, p.features, p.modes, profile.name AS profile, machine.name AS machine,"
+                " model.version AS model_version, model.features AS feature_names, model.modes AS mode_names, model.card"
+                f" FROM prediction AS p {_NAMES} WHERE p.id = :id"
+            ),
+            {"id": prediction_id},
+        )
+        .mappings()
+        .first()
+    )
+    if found is None:
+        raise NotFound(f"There is no prediction {prediction_id}.")
+    return _readable(dict(found))
+
+
+def _conditions(wanted: PredictionFilter, where: dict[str, Any]) -> list[str]:
+    """What each row must fulfil, whichever road leads to it."""
+    conditions = []
+    if wanted.from_ is not None:
+        conditions.append("p.predicted_at >= :from_")
+        where["from_"] = wanted.from_
+    if wanted.to is not None:
+        conditions.append("p.predicted_at < :to")
+        where["to"] = wanted.to
+    if wanted.source is not None:
+        conditions.append("p.source = :source")
+        where["source"] = SOURCES[wanted.source]
+    if wanted.failing is not None:
+        conditions.append("p.failing" if wanted.failing else "NOT p.failing")
+    if wanted.min_probability is not None:
+        conditions.append("p.probability >= CAST(:probability AS real)")
+        where["probability"] = wanted.min_probability
+    if wanted.file_id is not None:
+        conditions.append("p.file_id = :file_id")
+        where["file_id"] = wanted.file_id
+    return conditions
+
+
+def _roads(conn: Connection, wanted: PredictionFilter, where: dict[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """For each stretch of an index: the conditions that bound it, and the order in which it is read."""
+    profiles, machines = _who(conn, wanted)
+    suspect = wanted.failing is True or (wanted.min_probability or 0) >= SUSPECT
+    if wanted.file_id is not None or not (suspect or wanted.machine or wanted.profile or wanted.source):
+        mine = []
+        for name, ids in (("profile_id", profiles), ("machine_id", machines)):
+            where[f"{name}s"] = ids
+            mine.append(f"p.{name} = ANY(:{name}s)" if ids is not None else "true")
+        yield ["p.id >= :low", "p.id < :high", *mine], "p.id DESC"
+    elif suspect:
+        for profile in profiles if profiles is not None else _all_profiles(conn):
+            where["machine_ids"] = machines
+            mine = ["p.machine_id = ANY(:machine_ids)"] if machines is not None else []
+            yield [*_stretch(where, profile_id=profile), *mine], "p.profile_id DESC, p.id DESC"
+    elif machines is not None:
+        for machine in machines:
+            yield _stretch(where, machine_id=machine), "p.machine_id DESC, p.id DESC"
+    else:
+        for profile in profiles if profiles is not None else _all_profiles(conn):
+            for source in [SOURCES[wanted.source]] if wanted.source else SOURCES.values():
+                stretch = _stretch(where, profile_id=profile, source=source)
+                yield stretch, "p.profile_id DESC, p.source DESC, p.id DESC"
+
+
+def _stretch(where: Mapping[str, Any], **equal: int) -> list[str]:
+    """Rows with those values and ids from low to high, said as one comparison that an index begins and ends at."""
+    columns = ", ".join(f"p.{name}" for name in (*equal, "id"))
+    values = ", ".join(str(int(value)) for value in equal.values())
+    # Not "< high": by the first column alone, which is all that estimates look at, that would be no row at all.
+    return [f"({columns}) >= ({values}, :low)", f"({columns}) <= ({values}, :high - 1)"]
+
+
+def _who(conn: Connection, wanted: PredictionFilter) -> tuple[list[int] | None, list[int] | None]:
+    """The ids of the profiles and of the machines that are asked for; None where any will do."""
+    if wanted.machine is not None:
+        rows = conn.execute(
+            text(
+                "SELECT m.id, m.profile_id FROM machine m JOIN profile ON profile.id = m.profile_id"
+                " WHERE m.name = :machine AND profile.name = coalesce(:profile, profile.name)"
+            ),
+            {"machine": wanted.machine, "profile": wanted.profile},
+        ).all()
+        return sorted({row.profile_id for row in rows}), [row.id for row in rows]
+    if wanted.profile is not None:
+        found = conn.execute(text("SELECT id FROM profile WHERE name = :name"), {"name": wanted.profile})
+        return list(found.scalars()), None
+    return None, None
+
+
+def _all_profiles(conn: Connection) -> list[int]:
+    return list(conn.execute(text("SELECT id FROM profile")).scalars())
+
+
+def _of_time(conn: Connection, wanted: PredictionFilter) -> tuple[int, int]:
+    """The ids between which everything of that time lies; the clock may have jumped, so other times may lie there."""
+    if wanted.from_ is None and wanted.to is None:
+        return 0, _END
+    hours, where = ["true"], {}
+    if wanted.from_ is not None:
+        hours.append("hour >= :from_")
+        where["from_"] = hour_of(wanted.from_)
+    if wanted.to is not None:
+        hours.append("hour < :to")
+        where["to"] = wanted.to
+    query = f"SELECT min(bucket), max(bucket) FROM prediction_hour WHERE {' AND '.join(hours)}"
+    first, last = conn.execute(text(query), where).one()
+    return (0, 0) if first is None else (first << BUCKET_BITS, (last + 1) << BUCKET_BITS)
+
+
+def _of_file(conn: Connection, file_id: int | None) -> tuple[int, int]:
+    if file_id is None:
+        return 0, _END
+    query = "SELECT min(first_id), max(last_id) + 1 FROM part WHERE file_id = :id"
+    first, end = conn.execute(text(query), {"id": file_id}).one()
+    return (0, 0) if first is None else (first, end)
+
+
+def _readable(made: dict[str, Any]) -> dict[str, Any]:
+    flags = made.pop("flags")
+    made |= {"source": _WORDS[made["source"]], "late": bool(flags & LATE), "outside": bool(flags & OUTSIDE)}
+    for name in ("features", "modes"):
+        if name in made:
+            # JSON has no NaN.
+            made[name] = [None if math.isnan(value) else value for value in made[name]]
+    return made

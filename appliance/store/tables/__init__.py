@@ -1,0 +1,32 @@
+"""All tables. A change here needs a migration; a test compares the two."""
+
+from appliance.store.tables.access import request, session, token, user
+from appliance.store.tables.base import metadata
+from appliance.store.tables.files import arrival, file, file_ids, machine, model, part, profile, quality_issue
+from appliance.store.tables.plant import alarm, event, machine_state, metric, outcome, run
+from appliance.store.tables.predictions import prediction, prediction_hour, prediction_ids
+
+__all__ = [
+    "alarm",
+    "arrival",
+    "event",
+    "file",
+    "file_ids",
+    "machine",
+    "machine_state",
+    "metadata",
+    "metric",
+    "model",
+    "outcome",
+    "part",
+    "prediction",
+    "prediction_hour",
+    "prediction_ids",
+    "profile",
+    "quality_issue",
+    "request",
+    "run",
+    "session",
+    "token",
+    "user",
+]

@@ -1,0 +1,70 @@
+"""Predictions, and what finds them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Sequence,
+    SmallInteger,
+    Table,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from appliance.store.tables.base import at, check, metadata
+
+prediction_ids = Sequence("prediction_id", metadata=metadata)
+
+# Foreign keys are left out here: checking them costs half the speed of COPY, and ids come from this package alone.
+# Widest columns first, so that no row spends bytes on alignment.
+prediction = Table(
+    "prediction",
+    metadata,
+    Column("id", BigInteger, nullable=False, autoincrement=False, comment="In order of writing, with gaps."),
+    at("predicted_at", null=False),
+    at("read_at", null=False),
+    Column("file_id", BigInteger),
+    Column("row", Integer, comment="1-based data row in its file or body."),
+    Column("machine_id", Integer, nullable=False),
+    Column("model_id", Integer, nullable=False),
+    Column("probability", REAL, nullable=False),
+    Column("profile_id", SmallInteger, nullable=False),
+    Column("source", SmallInteger, nullable=False, comment="1 webapp, 2 scheduled, 3 api."),
+    Column("flags", SmallInteger, nullable=False, comment="Bits: 1 late, 2 outside of the training range."),
+    Column("failing", Boolean, nullable=False),
+    Column("features", ARRAY(REAL), nullable=False, comment="In the order of model.features; NaN is missing."),
+    Column("modes", ARRAY(REAL), nullable=False, comment="In the order of model.modes."),
+    PrimaryKeyConstraint("id", "predicted_at"),
+    check("probability BETWEEN 0 AND 1", "probability"),
+    check("source BETWEEN 1 AND 3", "source"),
+    Index("ix_prediction_machine", "machine_id", "id", "source", "probability"),
+    Index("ix_prediction_source", "profile_id", "source", "id"),
+    Index(
+        "ix_prediction_suspect",
+        "profile_id",
+        "id",
+        "probability",
+        "source",
+        "machine_id",
+        postgresql_where=text("failing OR probability >= 0.1::real"),
+    ),
+    Index("ix_prediction_time", "predicted_at", postgresql_using="brin", postgresql_with={"pages_per_range": 32}),
+    postgresql_partition_by="RANGE (predicted_at)",
+    comment="One row a scored row; partitions by month are made by the writer.",
+)
+
+prediction_hour = Table(
+    "prediction_hour",
+    metadata,
+    at("hour", null=False),
+    Column("bucket", BigInteger, nullable=False, comment="id >> 12"),
+    Index("ix_prediction_hour_hour", "hour", "bucket"),
+    Index("ix_prediction_hour_bucket", "bucket"),
+    comment="Which ids an hour wrote: the way from a time to ids, whatever the clock did. A pair may stand twice.",
+)
