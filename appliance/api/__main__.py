@@ -1,0 +1,3 @@
+from appliance.api.serve import main
+
+main()

@@ -1,0 +1,127 @@
+"""Predictions in the words of the profile: JSON for programs and screens, tables for spreadsheets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from appliance import reasons
+from appliance.api import wire
+from appliance.api.wire import Format, Rows
+from appliance.predict import NOBODY, Predicted
+from appliance.profile import MACHINE, ROW, Profile
+from appliance.serving import Served
+from appliance.store.rows import LATE, OUTSIDE
+
+# float32 holds seven digits: more would be noise on screens.
+_DIGITS = 7
+
+
+def render(served: Served, done: Predicted, rows: Rows, source: str, format_: Format) -> bytes:
+    """The answer to a request to predict."""
+    if format_ == "json":
+        return wire.to_bytes(_document(served, done, rows, source))
+    table = _table(served.profile, done, rows)
+    return wire.to_csv(table) if format_ == "csv" else wire.to_parquet(table)
+
+
+def verdict(profile: Profile, failing: bool) -> str:
+    """How the profile says it."""
+    return profile.words.failing if failing else profile.words.passing
+
+
+def why(profile: Profile, values: Mapping[str, Any], modes: Sequence[float]) -> dict[str, Any]:
+    """The reason of a row predicted to fail."""
+    return asdict(reasons.reason(profile, values, modes))
+
+
+def _document(served: Served, done: Predicted, rows: Rows, source: str) -> dict[str, Any]:
+    profile = served.profile
+    return {
+        "profile": profile.name,
+        "model_version": served.version,
+        "threshold": profile.threshold,
+        "predicted_at": done.predicted_at,
+        "source": source,
+        "stored": True,
+        "rows": {"received": done.frame.height + rows.bad, "predicted": done.frame.height, "rejected": rows.bad},
+        "predictions": list(_predictions(profile, done)),
+        "rejected": list(rows.rejected),
+    }
+
+
+def _predictions(profile: Profile, done: Predicted) -> Iterator[dict[str, Any]]:
+    names = [mode.name for mode in profile.modes]
+    words = {failing: verdict(profile, failing) for failing in (False, True)}
+    exact = done.scores.modes.tolist()
+    reason = _reasons(profile, done)
+    columns = zip(
+        done.frame[ROW].to_list(),
+        done.frame[MACHINE].to_list(),
+        _rounded(done.scores.probability),
+        done.scores.failing.tolist(),
+        _rounded(done.scores.modes),
+        done.flags.tolist(),
+        strict=True,
+    )
+    for at, (row, machine, probability, failing, modes, flags) in enumerate(columns):
+        said = {
+            "id": done.first_id + at,
+            "row": row,
+            "machine": None if machine == NOBODY else machine,
+            "probability": probability,
+            "failing": failing,
+            "verdict": words[failing],
+            "modes": dict(zip(names, modes, strict=True)),
+            "late": bool(flags & LATE),
+            "outside": bool(flags & OUTSIDE),
+        }
+        if failing:
+            said["reason"] = asdict(reasons.reason(profile, next(reason), exact[at]))
+        yield said
+
+
+def _reasons(profile: Profile, done: Predicted) -> Iterator[dict[str, Any]]:
+    """Readings and derived features of each failing row, in order."""
+    return done.frame.filter(pl.Series(done.scores.failing)).iter_rows(named=True)
+
+
+def _table(profile: Profile, done: Predicted, rows: Rows) -> pl.DataFrame:
+    """One line a row that came; columns of the prediction start with an underscore, like no column of a profile."""
+    scores = done.scores
+    texts: list[str | None] = [None] * len(scores.failing)
+    for at, values in zip(np.flatnonzero(scores.failing).tolist(), _reasons(profile, done), strict=True):
+        texts[at] = reasons.reason(profile, values, scores.modes[at].tolist()).text
+    added = {
+        "_id": pl.Series(range(done.first_id, done.first_id + len(texts)), dtype=pl.Int64),
+        "_probability": pl.Series(_rounded(scores.probability), dtype=pl.Float64),
+        "_failing": pl.Series(scores.failing),
+        **{
+            f"_mode_{mode.name}": pl.Series(_rounded(scores.modes[:, at]), dtype=pl.Float64)
+            for at, mode in enumerate(profile.modes)
+        },
+        "_reason": pl.Series(texts, dtype=pl.String),
+        "_late": pl.Series((done.flags & LATE) > 0),
+        "_outside": pl.Series((done.flags & OUTSIDE) > 0),
+        "_rejected": pl.Series([None] * len(texts), dtype=pl.String),
+    }
+    table = done.frame.with_columns(**added)
+    if rows.rejected:
+        refused = pl.DataFrame(
+            {
+                ROW: [one["row"] for one in rows.rejected],
+                "_rejected": ["; ".join(one["reasons"]) for one in rows.rejected],
+            },
+            schema={ROW: table.schema[ROW], "_rejected": pl.String()},
+        )
+        table = pl.concat([table, refused], how="diagonal").sort(ROW)
+    front = [ROW, *(name for name in table.columns if name.startswith("_") and name not in added and name != ROW)]
+    return table.select(*front, pl.exclude(*front, *added), *added)
+
+
+def _rounded(values: Any) -> Any:
+    return np.round(values.astype(np.float64), _DIGITS).tolist()

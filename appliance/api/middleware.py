@@ -1,0 +1,114 @@
+"""The edge of every request: its id, its log line, its limits, its headers, and an answer even where the code failed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from appliance.api import problems
+from appliance.api.metrics import Metrics
+
+log = logging.getLogger("appliance.access")
+
+_SMALL_BODY = 64 * 1024  # a note, a number of minutes
+# A client that sends nothing for so long is gone, or means to hold a place.
+_SILENCE_SECONDS = 30.0
+
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+    # Data is never to be run; the pages that are to be seen bring their own.
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class Edge:
+    """Outermost layer. Answers with a problem document whatever happens below, and never logs a token or a query."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, body_limit: int) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._body_limit = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers[problems.REQUEST_ID] = request_id
+            await send(message)
+
+        limit = self._body_limit if scope["path"] == "/predict" else _SMALL_BODY
+        try:
+            if _announced(scope) > limit:
+                response = problems.too_large(scope, limit)
+                await response(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, _limited(receive, limit), send_with_headers)
+        except Exception as error:
+            if status:  # half an answer is out: only cutting the connection tells the client
+                status = 500
+                raise
+            response = problems.internal(scope, error, request_id)
+            await response(scope, receive, send_with_headers)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._metrics.request(scope["method"], route, status or 499, seconds)
+            log.log(
+                logging.DEBUG if route.startswith("/health/") else logging.INFO,
+                "%s %s %s %d %.1f ms %s",
+                request_id,
+                scope["method"],
+                ascii(scope["path"])[1:-1],  # control characters must not write log lines of their own
+                status or 499,
+                seconds * 1000,
+                scope["state"].get("who", "-"),
+            )
+
+
+def _announced(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """The same messages, up to ``limit`` bytes of body and with no long silence between them."""
+    seen, complete = 0, False
+
+    async def limited() -> Message:
+        nonlocal seen, complete
+        if complete:  # what comes now is the end of the connection, for which one may wait
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), _SILENCE_SECONDS)
+        except TimeoutError:
+            raise problems.BodyTooSlow from None
+        if message["type"] == "http.request":
+            seen += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if seen > limit:
+                raise problems.BodyTooLarge(limit)
+        return message
+
+    return limited

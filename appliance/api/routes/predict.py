@@ -1,0 +1,64 @@
+"""Rows in, stored predictions out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from appliance.api import wire
+from appliance.api.auth import Operator
+from appliance.api.query import Moment, ProfileName, Text
+from appliance.api.respond import Json
+from appliance.api.state import State
+from appliance.api.submit import submit
+from appliance.api.wire import Ask
+
+router = APIRouter(tags=["predictions"])
+
+Key = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="A key of your own: a request that is repeated under it is predicted and stored once.",
+    ),
+]
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Stored predictions: as JSON, or by the header Accept as CSV or Parquet.",
+        "content": {wire.CSV: {}, wire.PARQUET: {}},
+        "headers": {
+            "Rows-Rejected": {"schema": {"type": "integer"}, "description": "How many rows broke the contract."},
+            "Idempotent-Replay": {"schema": {"const": "true"}, "description": "This answer was given before."},
+        },
+    }
+}
+
+
+@router.post("/predict", response_class=Json, responses=_ANSWERS, summary="Predict rows and store them")
+async def predict(
+    request: Request,
+    api: State,
+    who: Operator,
+    profile: ProfileName = None,
+    machine: Text = None,
+    time: Moment = None,
+    idempotency_key: Key = None,
+) -> Response:
+    """JSON: all rows are stored, or none where one breaks the contract. CSV and Parquet: the good rows are predicted and
+    stored, the bad ones come back with their reasons. `machine` and `time` as parameters are for CSV and Parquet."""
+    headers = request.headers
+    format_, accept = wire.format_of(headers.get("content-type")), wire.accepted(headers.get("accept"))
+    body = await request.body()
+    digest = wire.digest((profile, machine, time, format_, accept), body)
+    ask = Ask(profile, machine, time, format_, accept, idempotency_key, digest)
+    answer = await run_in_threadpool(submit, api, who, ask, body)
+    response = Response(answer.content, media_type=wire.media_type(answer.format))
+    response.headers["rows-rejected"] = str(answer.rejected)
+    if answer.replayed:
+        response.headers["idempotent-replay"] = "true"
+    return response

@@ -1,0 +1,114 @@
+"""Run the API: ``appliance api``, ``python -m appliance.api``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import stat
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from appliance import settings
+from appliance.api.app import create_app
+from appliance.errors import ApplianceError, SettingError
+from appliance.settings import Settings
+
+# Longer than the longest request that is allowed to finish, shorter than a service manager's patience.
+_GRACE_SECONDS = 30
+_IDLE_SECONDS = 20
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are finished first. One sentence and exit 1 where it cannot."""
+    try:
+        run(settings.load())
+    except ApplianceError as error:
+        print(f"appliance: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+
+
+def run(box: Settings) -> None:
+    logging.basicConfig(
+        level=box.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    app = create_app(box)
+    with listen(box) as listener:
+        log.info("listening on %s", address(listener))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                ws="none",
+                access_log=False,  # ours has no query strings, in which a token may have gone astray
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_keep_alive=_IDLE_SECONDS,
+            )
+        )
+        server.run(sockets=[listener])
+
+
+def listen(box: Settings) -> socket.socket:
+    """The socket that the settings name, bound; SettingError where another has it."""
+    return _listen_unix(box.api_socket) if box.api_socket else _listen_tcp(box.api_host, box.api_port)
+
+
+def address(listener: socket.socket) -> str:
+    """How a client writes it."""
+    if listener.family == socket.AF_UNIX:
+        return str(listener.getsockname())
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _listen_tcp(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+    except OSError as error:
+        raise SettingError(
+            f"The API cannot listen on {host} port {port} ({error.strerror or error}).",
+            "Is it running already? Else change api_host or api_port.",
+        ) from None
+    return listener
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Whoever may write to the socket may try tokens, so it is for its owner and group alone, from its first moment on.
+    before = os.umask(0o117)
+    try:
+        _remove_stale(path)
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise SettingError(
+            f"The API cannot listen on {path} ({error.strerror or error}).", "Change api_socket, or the rights of its folder."
+        ) from None
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody listens on any more: one outlives a process that was killed."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise SettingError(f"{path} is there and is no socket.", "Change api_socket, or move that file away.")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise SettingError(f"Another API listens on {path}.", "Stop it first, or change api_socket.")

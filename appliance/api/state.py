@@ -1,0 +1,123 @@
+"""What the handlers of one app share."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from appliance import checks
+from appliance.api.auth import Gate, Principal
+from appliance.api.metrics import Metrics
+from appliance.checks import Context, Fault
+from appliance.errors import ApplianceError
+from appliance.serving import Models
+from appliance.settings import Settings
+from appliance.store import engine as store
+from appliance.store import models as model_store
+from appliance.store import principals
+from appliance.store.engine import Connection, Engine
+
+log = logging.getLogger(__name__)
+
+# Nobody has to show a token to ask whether the box is ready, so asking often must cost nothing.
+_HEALTH_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class Api:
+    """``transaction`` is the one place where the API commits: one of them a request."""
+
+    settings: Settings
+    engine: Engine
+    models: Models
+    metrics: Metrics = field(default_factory=Metrics)
+    gate: Gate = field(init=False)
+    _unknown_to_store: set[str] = field(default_factory=set)
+    _faults: tuple[float, list[Fault]] | None = None
+    _looking: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(self._find, self.settings.api_guesses_per_minute, self.metrics.refused_token)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        with store.transaction(self.engine) as connection:
+            yield connection
+
+    def refresh(self) -> None:
+        """Take up what was activated since the last look, and tell the store. Runs every second; raises nothing."""
+        try:
+            changed = self.models.refresh()
+        except (ApplianceError, OSError) as error:
+            log.warning("models cannot be looked at: %s", error)
+            return
+        if changed:
+            versions = {served.profile.name: served.version for served in self.models.all()}
+            self.metrics.serving(versions)
+            self._unknown_to_store.update(changed)
+            for name in changed:
+                log.info("%s is served by %s", name, versions[name])
+        if self._unknown_to_store:
+            self._tell_store()
+
+    def _tell_store(self) -> None:
+        """Rows of profile and model, so that screens can name what serves before the first prediction."""
+        try:
+            with self.transaction() as connection:
+                for served in self.models.all():
+                    profile_id = model_store.ensure_profile(connection, served.profile)
+                    model_store.ensure_model(
+                        connection,
+                        profile_id,
+                        served.version,
+                        served.bundle.card,
+                        active=True,
+                        features=served.profile.matrix_names,
+                        modes=[mode.name for mode in served.profile.modes],
+                    )
+            self._unknown_to_store.clear()
+        except ApplianceError as error:
+            log.debug("the store does not know the models yet: %s", error)
+        except Exception:
+            # Tables that are not there yet; the check of the migrations says so.
+            log.debug("the store does not know the models yet", exc_info=True)
+
+    def faults(self) -> list[Fault]:
+        """What is wrong with the box, as of at most a few seconds ago."""
+        known = self._faults
+        if known is not None and time.monotonic() - known[0] < _HEALTH_SECONDS:
+            return known[1]
+        # One looks; the others take what was known, rather than queue up for a database that does not answer.
+        if not self._looking.acquire(blocking=known is None):
+            assert known is not None
+            return known[1]
+        try:
+            if self._faults is None or time.monotonic() - self._faults[0] >= _HEALTH_SECONDS:
+                context = Context(self.settings, self.engine, self.models, datetime.now(UTC))
+                self._faults = (time.monotonic(), checks.run(context))
+            return self._faults[1]
+        finally:
+            self._looking.release()
+
+    def _find(self, token: str) -> Principal | None:
+        with self.transaction() as connection:
+            found = principals.find_token(connection, token)
+        if found is None:
+            return None
+        return Principal(found.id, found.name, found.role, found.source, found.expires_at)
+
+
+def _api(request: Request) -> Api:
+    api: Api = request.app.state.api
+    return api
+
+
+State = Annotated[Api, Depends(_api)]

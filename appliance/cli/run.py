@@ -1,0 +1,100 @@
+"""``appliance ingest|predict|score|simulate|doctor``: one pass each, for the schedule and for people."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from appliance import settings
+from appliance.cli.output import JsonFlag, emit, hint, say, workshop
+
+Seconds = Annotated[float | None, typer.Option("--seconds", min=0, help="Start no further file after so many seconds.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(ingest)
+    app.command()(predict)
+    app.command()(score)
+    app.command()(doctor)
+    app.command(
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+        add_help_option=False,
+    )(simulate)
+
+
+def ingest(seconds: Seconds = None, as_json: JsonFlag = False) -> None:
+    """One pass over the drop folders: copy, check row by row, split into good and bad, record."""
+    from appliance import pipeline
+
+    report = pipeline.ingest(pipeline.open_box(settings.load()), seconds=seconds)
+    if as_json:
+        emit(report.as_dict())
+    else:
+        say(report.sentence())
+
+
+def predict(seconds: Seconds = None, as_json: JsonFlag = False) -> None:
+    """One pass over the waiting parts: have the API score each, once."""
+    from appliance import pipeline
+
+    report = pipeline.predict(pipeline.open_box(settings.load()), seconds=seconds)
+    if as_json:
+        emit(report.as_dict())
+    else:
+        say(report.sentence())
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def score(
+    file: Path,
+    profile: Annotated[str | None, typer.Option(help="Profile of the file, where several models are active.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Score with the bundle in this folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the rows with their predictions here; default: standard output.")] = None,
+    machine: Annotated[str, typer.Option(help="Machine of the rows, where the file does not say it.")] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Score a file with the active model; needs no database and stores nothing. Bad rows are told and left out."""
+    from appliance import scoring
+
+    box = settings.load()
+    with ExitStack() as stack:
+        stream: TextIO | None = None if as_json else sys.stdout
+        if out is not None:
+            stream = stack.enter_context(out.open("w", encoding="utf-8", newline=""))
+        done = scoring.score_file(box, file, profile=profile, folder=bundle, machine=machine, out=stream)
+    if as_json:
+        emit(done.as_dict())
+    else:
+        hint(done.sentence())
+
+
+def simulate(context: typer.Context) -> None:
+    """Play a plant of machines that drop files, with faults on request. (--help lists all)"""
+    workshop("model.simulate", context.args)
+
+
+def doctor(as_json: JsonFlag = False) -> None:
+    """Look for faults, each with its way out."""
+    from appliance import checks
+    from appliance.serving import Models
+    from appliance.store import engine
+
+    box = settings.load()
+    models = Models(box)
+    models.refresh()
+    faults = checks.run(checks.Context(box, engine.connect(box.require_dsn()), models, datetime.now(UTC)))
+    if as_json:
+        emit({"faults": [asdict(fault) for fault in faults]})
+    elif not faults:
+        say("No fault found.")
+    for fault in () if as_json else faults:
+        say(f"{fault.severity}: {fault.sentence} {fault.way_out}".rstrip())
+    if any(fault.severity == "fault" for fault in faults):
+        raise typer.Exit(1)

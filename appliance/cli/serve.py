@@ -1,0 +1,42 @@
+"""``appliance api`` and ``appliance demo``: what keeps running until it is told to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from appliance.cli.output import JsonFlag
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(api)
+    app.command()(demo)
+
+
+def api() -> None:
+    """Serve the HTTP API on the address, port or socket that the settings say."""
+    from appliance.api.serve import main
+
+    main()
+
+
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Play this CSV as the plant, instead of simulated mills.")] = None,
+    profile: Annotated[str, typer.Option(help="Profile of the plant.")] = "milling",
+    folder: Annotated[Path, typer.Option(help="The demo's one folder.")] = Path(".demo"),
+    once: Annotated[bool, typer.Option("--once", help="Play a bounded amount, print the row accounting and end.")] = False,
+    machines: Annotated[int, typer.Option(min=1, max=100, help="Machines in the plant.")] = 4,
+    rows_per_file: Annotated[int, typer.Option(min=1, help="Rows in each file.")] = 250,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8000,
+    as_json: JsonFlag = False,
+) -> None:
+    """Everything on this machine, no root: a database, a model, the API, a plant with faults, predictions."""
+    from appliance import demo as demonstration
+
+    wishes = demonstration.Wishes(
+        data=data, profile=profile, folder=folder, once=once, machines=machines, rows_per_file=rows_per_file, port=port,
+        as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(demonstration.run(wishes))

@@ -1,0 +1,302 @@
+"""The API's client, shared by screens, schedules and commands: HTTP or a unix socket, errors as they were raised there.
+
+    with Client("http://127.0.0.1:8000", token) as api:
+        answer = api.predict_rows([{"torque": 42.8, ...}], profile="milling", machine="mill-1")
+
+Answers are the API's JSON objects as they come; ``GET /openapi.json`` describes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import quote
+
+from appliance import errors
+from appliance.errors import ApiAway, ApplianceError
+
+if TYPE_CHECKING:
+    from httpx import Response
+
+    from appliance.settings import Settings
+
+Json = dict[str, Any]
+
+_FORMATS = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
+_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 30.0
+# A part of 100,000 rows on a small box that is busy otherwise.
+_PREDICT_SECONDS = 180.0
+
+
+class Client:
+    """One connection pool. Every method raises the :mod:`appliance.errors` that the API met, or ApiAway."""
+
+    def __init__(self, address: str | Path, token: str | None = None) -> None:
+        """``address`` is a URL, or the path of the API's unix socket."""
+        import httpx  # 0.15 s that who only mentions this module need not pay
+
+        self._httpx = httpx
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        socket = str(address) if isinstance(address, Path) else None
+        self._where = str(address)
+        self._http = httpx.Client(
+            base_url="http://appliance" if socket else str(address),
+            headers=headers,
+            # A proxy that the environment names is for the internet, not for the box itself.
+            transport=httpx.HTTPTransport(uds=socket, trust_env=False),
+            trust_env=False,
+            timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
+        )
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The client that the settings describe: their socket, else their URL, with their token."""
+        token = settings.api_token.get_secret_value() if settings.api_token else None
+        return cls(settings.base_url if settings.api_url or not settings.api_socket else settings.api_socket, token)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # Predictions
+
+    def predict_rows(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        profile: str | None = None,
+        machine: str | None = None,
+        time: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Json:
+        """Predict rows of code names and store them; RowsRefused, and nothing stored, where one breaks the contract."""
+        body = {"rows": list(rows), **_given(machine=machine, time=time)}
+        return self._post_predict(
+            json.dumps(body, allow_nan=False).encode(), "application/json", _given(profile=profile), idempotency_key
+        )
+
+    def predict_file(
+        self,
+        file: Path | bytes,
+        *,
+        format: Literal["csv", "parquet"] | None = None,  # noqa: A002 - the word that users know
+        profile: str | None = None,
+        machine: str | None = None,
+        time: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Json:
+        """Predict the good rows of a CSV or Parquet file and store them; the bad ones come back with their reasons.
+
+        ``format`` follows from the name of a path, and has to be said for bytes.
+        """
+        suffix = f".{format}" if format else file.suffix.lower() if isinstance(file, Path) else ""
+        if suffix not in _FORMATS:
+            raise errors.UsageError("It is not clear whether this is CSV or Parquet.", "Say format='csv' or 'parquet'.")
+        data = file.read_bytes() if isinstance(file, Path) else file
+        query = _given(profile=profile, machine=machine, time=time)
+        return self._post_predict(data, _FORMATS[suffix], query, idempotency_key)
+
+    def predict_part(self, part_id: int) -> Json:
+        """Predict one waiting part: ``{part_id, rows, failing, already}``; Conflict where another does it right now."""
+        return self._json("POST", f"/parts/{part_id}/predict", timeout=_PREDICT_SECONDS)
+
+    def parts(self, state: str = "waiting", limit: int = 100) -> list[Json]:
+        return self._items("/parts", state=state, limit=limit)
+
+    def predictions(self, *, at_most: int | None = None, **filters: Any) -> Iterator[Json]:
+        """Predictions, the newest first, page by page. Filters are those of ``GET /predictions``; ``from_`` is from."""
+        return self._pages("/predictions", at_most, filters)
+
+    def prediction(self, prediction_id: int) -> Json:
+        return self._json("GET", f"/predictions/{prediction_id}")
+
+    # Files
+
+    def files(self, *, at_most: int | None = None, **filters: Any) -> Iterator[Json]:
+        """Files, the newest first, page by page. Filters are those of ``GET /files``."""
+        return self._pages("/files", at_most, filters)
+
+    def file(self, file_id: int) -> Json:
+        return self._json("GET", f"/files/{file_id}")
+
+    def issues(self, file_id: int) -> list[Json]:
+        return self._items(f"/files/{file_id}/issues")
+
+    def file_report(self, file_id: int) -> str:
+        """The file's quality report, a page of HTML that needs nothing else."""
+        return self._send("GET", f"/files/{file_id}/report").text
+
+    def bad_rows(self, file_id: int) -> bytes:
+        """The file's bad rows as CSV, to be mended and dropped again."""
+        return self._send("GET", f"/files/{file_id}/bad").content
+
+    # Machines and alarms
+
+    def machines(self, profile: str | None = None) -> list[Json]:
+        return self._items("/machines", profile=profile)
+
+    def alarms(self, state: str = "open", **filters: Any) -> list[Json]:
+        return list(self._pages("/alarms", None, {"state": state, **filters}))
+
+    def ack(self, alarm_id: int, note: str = "") -> Json:
+        return self._json("POST", f"/alarms/{alarm_id}/ack", json={"note": note})
+
+    def snooze(self, alarm_id: int, minutes: int) -> Json:
+        return self._json("POST", f"/alarms/{alarm_id}/snooze", json={"minutes": minutes})
+
+    # Profiles and models
+
+    def profiles(self) -> list[Json]:
+        return self._items("/profiles")
+
+    def profile(self, name: str) -> Json:
+        return self._json("GET", f"/profiles/{_step(name)}")
+
+    def models(self, profile: str | None = None) -> list[Json]:
+        return self._items("/models", profile=profile)
+
+    def activate(self, version: str, profile: str | None = None) -> Json:
+        return self._json("POST", f"/models/{_step(version)}/activate", params=_given(profile=profile))
+
+    def rollback(self, profile: str | None = None) -> Json:
+        return self._json("POST", "/models/rollback", params=_given(profile=profile))
+
+    # The API itself
+
+    def health(self) -> Json:
+        """``{ready, faults}``; a box that is not ready is an answer here, not an error."""
+        response = self._attempt("GET", "/health/ready")
+        return self._decoded(response) if response.status_code in (200, 503) else self._refuse(response)
+
+    def faults(self) -> list[Json]:
+        """What is wrong with the box, and what to do about it."""
+        return self._items("/health/faults")
+
+    def whoami(self) -> Json:
+        return self._json("GET", "/whoami")
+
+    def _post_predict(self, body: bytes, media: str, query: Mapping[str, str], key: str | None) -> Json:
+        headers = {"content-type": media, **({"idempotency-key": key} if key else {})}
+        return self._json(
+            "POST", "/predict", content=body, headers=headers, params=query, timeout=_PREDICT_SECONDS
+        )
+
+    def _pages(self, path: str, at_most: int | None, filters: Mapping[str, Any]) -> Iterator[Json]:
+        query = _given(**{name.rstrip("_"): value for name, value in filters.items()})
+        query.setdefault("limit", str(min(at_most or 1000, 1000)))
+        left = at_most
+        while left is None or left > 0:
+            page = self._json("GET", path, params=query)
+            items = page["items"] if left is None else page["items"][:left]
+            yield from items
+            if left is not None:
+                left -= len(items)
+            if page["next"] is None:
+                return
+            query["cursor"] = page["next"]
+
+    def _items(self, path: str, **query: Any) -> list[Json]:
+        items: list[Json] = self._json("GET", path, params=_given(**query))["items"]
+        return items
+
+    def _json(self, method: str, path: str, **options: Any) -> Json:
+        return self._decoded(self._send(method, path, **options))
+
+    def _decoded(self, response: Response) -> Json:
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise ApiAway(f"What answers at {self._where} is not the API.", "Mend the setting api_url.")
+        return answer
+
+    def _send(self, method: str, path: str, **options: Any) -> Response:
+        response = self._attempt(method, path, **options)
+        return response if response.is_success else self._refuse(response)
+
+    def _attempt(self, method: str, path: str, **options: Any) -> Response:
+        try:
+            return self._http.request(method, path, **options)
+        except self._httpx.TimeoutException:
+            raise ApiAway(f"The API at {self._where} did not answer in time.", "Try again; see its log.") from None
+        except (self._httpx.TransportError, self._httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise ApiAway(
+                f"The API at {self._where} cannot be reached ({reason}).", "Is it running? `appliance api` starts it."
+            ) from None
+
+    def _refuse(self, response: Response) -> Any:
+        if not response.headers.get("content-type", "").startswith("application/problem+json"):
+            raise ApiAway(f"{self._where} answered {response.status_code} without a reason.", "Is it the API?")
+        raise error_of(self._decoded(response), response.headers.get("retry-after"))
+
+
+def error_of(problem: Mapping[str, Any], retry_after: str | None = None) -> ApplianceError:
+    """The error that a problem document tells of; a code that this version does not know is its base class."""
+    message, way_out = str(problem.get("detail", "")), str(problem.get("way_out", ""))
+    code = str(problem.get("code", "internal"))
+    family, _, reason = code.partition(".")
+    error: ApplianceError
+    match family:
+        case "file" if reason:
+            error = errors.FileRefused(reason, message, way_out)
+        case "bundle" if reason:
+            error = errors.BundleRefused(reason, message, way_out)
+        case "training" if reason:
+            error = errors.TrainingFailed(reason, message, way_out)
+        case "rows":
+            error = errors.RowsRefused(message, problem.get("rows", []), way_out)
+        case "too_many_requests" | "not_ready" | "store_away" | "api_away":
+            seconds = int(retry_after) if retry_after and retry_after.isdigit() else 5
+            error = _LATER[family](message, way_out, retry_after=seconds)
+        case _:
+            error = _PLAIN.get(family, errors.RequestError if 400 <= problem.get("status", 500) < 500 else ApplianceError)(
+                message, way_out
+            )
+            error.code = code
+    return error
+
+
+_LATER: dict[str, Any] = {
+    e.code: e for e in (errors.TooManyRequests, errors.NotReady, errors.StoreAway, errors.ApiAway)
+}
+_PLAIN: dict[str, type[ApplianceError]] = {
+    e.code: e
+    for e in (
+        errors.SettingError,
+        errors.UsageError,
+        errors.Unauthorized,
+        errors.Forbidden,
+        errors.NotFound,
+        errors.Conflict,
+        errors.TooLarge,
+        errors.UnsupportedMedia,
+        errors.KeyReused,
+    )
+}
+
+
+def _given(**values: Any) -> dict[str, str]:
+    """Query parameters, without those that were left out."""
+    return {
+        name: value.isoformat() if hasattr(value, "isoformat") else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _step(name: str) -> str:
+    """A name as one step of a path, whatever is in it."""
+    return quote(name, safe="")

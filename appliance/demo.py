@@ -1,0 +1,367 @@
+"""The whole appliance on one laptop, in one folder, without root: database, model, API, plant, passes, a live table.
+
+Everything started here ends here: children get a session of their own, so that Ctrl-C reaches this process alone, and
+are told to stop in order; should this process be killed, the system ends them with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import SecretStr
+
+from appliance import bundle, demo_screen, outputs, pipeline, signing
+from appliance import settings as box_settings
+from appliance.cli.output import emit, hint
+from appliance.errors import ApiAway, ApplianceError, Conflict, StoreAway, UsageError
+from appliance.profile import Profile
+from appliance.settings import Settings
+from appliance.store import accounts, embedded, engine, migrations, overview, principals
+from appliance.store.engine import Engine
+
+TRAINING_ROWS = 20_000
+TRAINING_SEED = 2020
+PLANT_FAULTS = 0.25
+FILES_PER_MACHINE_ONCE = 5
+SECONDS_BETWEEN_FILES = 5
+SECONDS_BETWEEN_PASSES = 3.0
+API_START_SECONDS = 60.0
+
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asks for."""
+
+    data: Path | None
+    profile: str
+    folder: Path
+    once: bool
+    machines: int
+    rows_per_file: int
+    port: int
+    as_json: bool
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the passes in the background did, for the screen."""
+
+    passes: int = 0
+    trouble: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def run(wishes: Wishes) -> int:
+    """Run the demo until it is done or stopped; the exit code."""
+    if wishes.data is not None and not wishes.data.is_file():
+        raise UsageError(f"There is no file {wishes.data}.", "Mend the path after DATA= or --data.")
+    started = time.monotonic()
+    try:
+        with _terminating(), ExitStack() as stack:
+            return _run(wishes, stack, started)
+    except KeyboardInterrupt:
+        _tell("Stopped; no process is left.")
+        return 130 if wishes.once else 0
+
+
+def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
+    folder = stack.enter_context(_own(wishes.folder))
+    _tell("Starting PostgreSQL ...")
+    server = embedded.start(folder / "db")
+    stack.callback(server.stop)
+    migrations.migrate(server.dsn)
+    settings = _settings(folder, server.dsn, wishes)
+    if wishes.port not in (0, settings.api_port):
+        _tell(f"Port {wishes.port} is taken: the API gets {settings.api_port}.")
+    environment = _environment(settings)
+    version = _model(wishes.profile, settings, environment)
+    box = pipeline.open_box(settings)
+    stack.callback(box.engine.dispose)
+    user, token, schedule = _tokens(box.engine)
+    box = replace(box, settings=settings.model_copy(update={"api_token": SecretStr(schedule)}))
+    log = stack.enter_context((folder / "api.log").open("ab"))
+    api = stack.enter_context(_child(["-m", "appliance", "api"], environment, log))
+    _await_api(box, api, folder / "api.log")
+    with engine.transaction(box.engine) as connection:
+        since = overview.last_arrival(connection)
+    plant_log = stack.enter_context((folder / "plant.log").open("ab"))
+    plant = stack.enter_context(_child(_plant(wishes, settings), environment, plant_log))
+    if wishes.once:
+        return _once(wishes, box, plant, version, since, started)
+    lines = [
+        f"API      {settings.base_url}  (description: {settings.base_url}/openapi.json)",
+        f"User     {user}, engineer, until tomorrow; token, shown this once: {token}",
+        f"Model    {version}, profile {wishes.profile}",
+        f"Drop     {settings.raw / wishes.profile}",
+        "Ctrl-C stops everything.",
+    ]
+    _show(wishes, box, {"API": api, "plant": plant}, lines)
+    return 0
+
+
+def _once(
+    wishes: Wishes, box: pipeline.Box, plant: subprocess.Popen[bytes], version: str, since: int, started: float
+) -> int:
+    """Play to the end, pass until nothing waits, print the accounting. 1 where a promise about rows was broken."""
+    while True:
+        over = plant.poll() is not None
+        ingested, predicted = pipeline.ingest(box), pipeline.predict(box)
+        if ingested.arrivals or predicted.parts:
+            _tell(f"{ingested.sentence()} {predicted.sentence()}")
+        if over and not (ingested.arrivals or ingested.left or predicted.parts or predicted.held):
+            break
+    if plant.returncode:
+        raise ApplianceError("The plant could not play.", "plant.log in the demo's folder says why.")
+    with engine.transaction(box.engine) as connection:
+        played = overview.played(connection, since)
+        broken = accounts.violations(connection)
+    result = {**played.as_dict(), "seconds": round(time.monotonic() - started, 2), "model_version": version}
+    result |= _judged(box, wishes.profile, played.file_ids)
+    for violation in broken:
+        hint(f"Broken promise: {violation.sentence}")
+    if wishes.as_json:
+        emit(result)
+    else:
+        demo_screen.print_accounting(result)
+    return 1 if broken or played.rows_predicted != played.rows_good else 0
+
+
+def _show(wishes: Wishes, box: pipeline.Box, children: Mapping[str, subprocess.Popen[bytes]], lines: Sequence[str]) -> None:
+    """Keep the schedule in the background and draw the table until Ctrl-C, or until a child dies."""
+    progress = Progress()
+    passes = threading.Thread(target=_passes, args=(box, progress), name="passes")
+    passes.start()
+    try:
+        with demo_screen.Screen(_profile(box.settings, wishes.profile), lines) as screen:
+            while True:
+                with suppress(StoreAway):
+                    with engine.transaction(box.engine) as connection:
+                        seen = overview.overview(connection, wishes.profile)
+                    screen.draw(seen, progress.trouble)
+                for name, child in children.items():
+                    if child.poll() is not None and (name != "plant" or child.returncode):
+                        raise ApplianceError(f"The {name} ended with code {child.returncode}.", "Its log is in the demo's folder.")
+                time.sleep(1)
+    finally:
+        progress.stop.set()
+        passes.join()
+
+
+def _passes(box: pipeline.Box, progress: Progress) -> None:
+    """The schedule of the box in small: ingest, then predict, every few seconds."""
+    while not progress.stop.is_set():
+        try:
+            pipeline.ingest(box)
+            pipeline.predict(box)
+        except ApplianceError as error:
+            progress.trouble = str(error)
+        else:
+            progress.trouble = ""
+        progress.passes += 1
+        progress.stop.wait(SECONDS_BETWEEN_PASSES)
+
+
+def _settings(folder: Path, dsn: str, wishes: Wishes) -> Settings:
+    port = wishes.port if wishes.port and _is_free(wishes.port) else _free_port()
+    return box_settings.load(
+        data_dir=folder / "data",
+        dsn=dsn,
+        api_host="127.0.0.1",
+        api_port=port,
+        settle_seconds=0.2 if wishes.once else 1.0,
+        site="demo",
+    )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What children need to know of these settings; the database lets in its owner alone, so the DSN holds no secret."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("APPLIANCE_")}
+    return ours | {
+        "APPLIANCE_DATA_DIR": str(settings.data_dir),
+        "APPLIANCE_DSN": settings.require_dsn(),
+        "APPLIANCE_API_HOST": settings.api_host,
+        "APPLIANCE_API_PORT": str(settings.api_port),
+        "APPLIANCE_SITE": settings.site,
+        "APPLIANCE_LOG_LEVEL": "warning",
+    }
+
+
+def _model(profile: str, settings: Settings, environment: Mapping[str, str]) -> str:
+    """The version that serves; trained on the simulator's rows where there is none yet."""
+    version = bundle.active_version(settings.models, profile)
+    if version is not None:
+        return version
+    rows = settings.data_dir / f"training-{profile}.csv"
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _tell(f"No model yet: simulating {TRAINING_ROWS:,} rows and training on them, once ...")
+    simulate = ["-m", "model.simulate", "--plant", profile, "--rows", str(TRAINING_ROWS), "--seed", str(TRAINING_SEED)]
+    _workshop([*simulate, "--out", str(rows)], environment)
+    _workshop(["-m", "model.train", "--profile", profile, "--data", str(rows), "--activate"], environment)
+    rows.unlink()
+    version = bundle.active_version(settings.models, profile)
+    assert version is not None
+    return version
+
+
+def _workshop(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    with _child(arguments, environment, sys.stderr) as child:
+        if child.wait() != 0:
+            raise ApplianceError("There is no model to serve.", "What went wrong stands above.")
+
+
+def _tokens(box_engine: Engine) -> tuple[str, str, str]:
+    """A new user for this run, its token, and the token of the schedule; those of earlier runs end."""
+    name = f"demo-{secrets.token_hex(3)}"
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    with engine.transaction(box_engine) as connection:
+        for token in principals.tokens(connection):
+            if token["revoked_at"] is None and token["name"].startswith("demo-"):
+                principals.revoke_token(connection, token["name"])
+        person = principals.create_token(connection, name, role="engineer", source="api", expires_at=tomorrow)
+        schedule = principals.create_token(
+            connection, f"{name}-schedule", role="operator", source="scheduled", expires_at=tomorrow
+        )
+    return name, person, schedule
+
+
+def _plant(wishes: Wishes, settings: Settings) -> list[str]:
+    play = ["-m", "model.simulate", "--plant", wishes.profile, "--into", str(settings.raw)]
+    play += ["--machines", str(wishes.machines), "--rows-per-file", str(wishes.rows_per_file)]
+    play += ["--every", "0" if wishes.once else str(SECONDS_BETWEEN_FILES)]
+    if wishes.data is not None:
+        return [*play, "--from", str(wishes.data)]
+    play += ["--faults", str(PLANT_FAULTS)]
+    return [*play, "--files", str(FILES_PER_MACHINE_ONCE)] if wishes.once else play
+
+
+def _judged(box: pipeline.Box, profile: str, file_ids: Sequence[int]) -> dict[str, float]:
+    """Precision and recall over the files whose rows carry the label, as the plant knows it."""
+    label = _profile(box.settings, profile).label
+    if label is None:
+        return {}
+    hit = said = happened = 0
+    for file_id in file_ids:
+        with engine.transaction(box.engine) as connection:
+            path, verdicts = overview.verdicts(connection, file_id)
+        rows = outputs.read_part(box.settings.data_dir / path, 0, len(verdicts)) if path else None
+        if rows is None or label.name not in rows.columns:
+            continue
+        for failing, failed in zip(verdicts, rows[label.name], strict=True):
+            hit += bool(failing and failed)
+            said += bool(failing)
+            happened += bool(failed)
+    if not happened:
+        return {}
+    return {"precision": round(hit / said, 4) if said else 0.0, "recall": round(hit / happened, 4)}
+
+
+def _profile(settings: Settings, name: str) -> Profile:
+    return bundle.active_profile(settings.models, name, signing.trusted_keys(settings.keys))
+
+
+def _await_api(box: pipeline.Box, api: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + API_START_SECONDS
+    while time.monotonic() < deadline:
+        if api.poll() is not None:
+            break
+        with suppress(ApiAway), box.client() as client:
+            client.health()
+            return
+        time.sleep(0.1)
+    last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+    raise ApplianceError(f"The API did not start: {last[0]}.", f"Its log is {log}.")
+
+
+@contextmanager
+def _child(
+    arguments: Sequence[str], environment: Mapping[str, str], output: IO[Any]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python child that ends with the block, and with this process."""
+    child = subprocess.Popen(
+        [sys.executable, *arguments],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,
+    )
+    try:
+        yield child
+    finally:
+        with suppress(ProcessLookupError):
+            child.terminate()
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _end_with_parent() -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def _own(folder: Path) -> Iterator[Path]:
+    """The demo's folder, for one demo at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"A demo is running in {folder}.", "Stop it, or say --folder.") from None
+        yield folder.resolve()
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does: in order."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _tell(text: str) -> None:
+    hint(f"demo: {text}")

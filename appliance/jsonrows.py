@@ -1,0 +1,89 @@
+"""Rows of a JSON request -> a batch, strictly: "5" is no number, true is no number, 5.0 is no whole number. Pure.
+
+A row's keys are the profile's names in code. A required key must be there (null is an empty cell), an unknown one is
+refused. A time is ISO 8601 with its offset from UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from appliance.batches import Batch
+from appliance.profile import Column, Profile
+
+UNKNOWN_NAMED = 20  # unknown keys that are told apart in one request
+_SHOWN = 200  # characters of a wrong value that are kept to be shown
+_WRONG = object()
+
+
+def rows_to_batch(rows: Sequence[Mapping[str, object]], profile: Profile) -> Batch:
+    """One row a mapping, numbered from 1; what the types alone show to be wrong stands in the batch's faults."""
+    columns = [c for c in profile.columns if c.required or any(c.name in row for row in rows)]
+    names = {column.name for column in columns}
+    faults: dict[tuple[str, str], NDArray[np.bool_]] = {}
+
+    def fault(rule: str, name: str, index: int) -> None:
+        faults.setdefault((rule, name), np.zeros(len(rows), dtype=np.bool_))[index] = True
+
+    cells: dict[str, pl.Series] = {}
+    for column in columns:
+        values: list[object] = []
+        for index, row in enumerate(rows):
+            value = row.get(column.name, _WRONG)
+            if value is _WRONG:
+                if column.required:
+                    fault("missing_column", column.name, index)
+                value = None
+            elif value is not None:
+                value, sound = _cell(column, value, profile.file.decimal)
+                if not sound:
+                    fault("time" if column.type == "time" else "type", column.name, index)
+            values.append(value)
+        kind = pl.Datetime("us", "UTC") if column.type == "time" else pl.String()
+        cells[column.name] = pl.Series(column.name, values, dtype=kind)
+    unknown: dict[str, None] = {}
+    for index, row in enumerate(rows):
+        for key in row.keys() - names:
+            if key not in unknown and len(unknown) < UNKNOWN_NAMED:
+                unknown[key] = None
+            fault("extra_column", key if key in unknown else "", index)
+    return Batch.of(pl.DataFrame(cells, height=len(rows)), faults=faults)
+
+
+def _cell(column: Column, value: object, decimal: str) -> tuple[object, bool]:
+    """The value as a file of the profile would write it, and whether its type is the column's."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    match column.type:
+        case "number":
+            return (_written(value).replace(".", decimal), True) if number else (_written(value), False)
+        case "integer":
+            return _written(value), isinstance(value, int) and number
+        case "boolean":
+            return _written(value), isinstance(value, bool)
+        case "time":
+            return _moment(value)
+        case _:
+            return (value or None, True) if isinstance(value, str) else (_written(value), False)
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of brackets
+        text = "(too long)"
+    return text if isinstance(value, int | float) else text[:_SHOWN]
+
+
+def _moment(value: object) -> tuple[object, bool]:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return (moment.astimezone(UTC), True) if moment is not None and moment.tzinfo else (None, False)
+    except (ValueError, OverflowError):
+        return None, False

@@ -1,0 +1,49 @@
+"""What makes a CSV safe to open in a spreadsheet and recognisable when it comes back. Pure."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+# Our own columns in a CSV of bad rows, taken off again when it comes back mended.
+ROW_NUMBER, REASONS, MEND, FILE = "_row", "_reasons", "_mend", "_file"
+OWN = (ROW_NUMBER, REASONS, MEND, FILE)
+
+# A spreadsheet runs a cell that starts like this; an apostrophe before it makes it plain text. A signed number starts
+# alike and is none. Both are read by Python and by Polars, so nothing but plain classes stands in them.
+FORMULA = r"^(?:[\t\r]|\s*[=+\-@＝＋－＠])"  # noqa: RUF001
+SIGNED_NUMBER = r"^\s*[+-][0-9.,]+(?:[eE][+-]?[0-9]+)?\s*$"
+_FORMULA = re.compile(FORMULA)
+_SIGNED_NUMBER = re.compile(SIGNED_NUMBER)
+
+
+def is_formula(cell: str) -> bool:
+    return _FORMULA.match(cell) is not None and _SIGNED_NUMBER.match(cell) is None
+
+
+def inert(cell: str) -> str:
+    """The cell as a spreadsheet may open it; :func:`original` is its exact inverse."""
+    return f"'{cell}" if is_formula(cell.lstrip("'")) else cell
+
+
+def original(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and is_formula(cell.lstrip("'")) else cell
+
+
+def inert_cells(column: str) -> pl.Expr:
+    """:func:`inert` for a whole String column."""
+    cell = pl.col(column)
+    return pl.when(_harmful(cell)).then("'" + cell).otherwise(cell).alias(column)
+
+
+def original_cells(column: str) -> pl.Expr:
+    """:func:`original` for a whole String column."""
+    cell = pl.col(column)
+    armed = cell.str.starts_with("'") & _harmful(cell)
+    return pl.when(armed).then(cell.str.slice(1)).otherwise(cell).alias(column)
+
+
+def _harmful(cell: pl.Expr) -> pl.Expr:
+    bare = cell.str.strip_chars_start("'")
+    return bare.str.contains(FORMULA) & ~bare.str.contains(SIGNED_NUMBER)
