@@ -235,7 +235,11 @@ def _present(target: Path, new: Bundle, keys: Sequence[Ed25519PublicKey]) -> Bun
         present = verify(target, keys)
     except BundleRefused as error:
         if error.reason == "signature":
-            raise
+            raise BundleRefused(
+                "exists",
+                f"A model that no trusted key signed lies under the version {new.version} already.",
+                f"Trust its key, or remove {target} if you do not know it.",
+            ) from None
         return None
     if present.card.get("content") != new.card.get("content"):
         raise BundleRefused(

@@ -99,8 +99,7 @@ def _as(column: Column, text: pl.Expr, profile: Profile) -> tuple[pl.Expr, Fault
 
 def time_format(profile: Profile) -> str:
     """The profile's format as Polars takes it: it knows fractions of a second only together with their point."""
-    assert profile.time.format is not None
-    return re.sub(r"(?<!%)((?:%%)*)\.%f", r"\1%.f", profile.time.format)
+    return re.sub(r"(?<!%)((?:%%)*)\.%f", r"\1%.f", profile.time.format or "")
 
 
 def _names_its_zone(text: str) -> bool:

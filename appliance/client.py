@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+_START = "Is it running? `appliance api` starts it."
 _FORMATS = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 30.0
@@ -41,13 +42,13 @@ class Client:
 
         self._httpx = httpx
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        socket = str(address) if isinstance(address, Path) else None
+        self._socket = address if isinstance(address, Path) else None
         self._where = str(address)
         self._http = httpx.Client(
-            base_url="http://appliance" if socket else str(address),
+            base_url="http://appliance" if self._socket else str(address),
             headers=headers,
             # A proxy that the environment names is for the internet, not for the box itself.
-            transport=httpx.HTTPTransport(uds=socket, trust_env=False),
+            transport=httpx.HTTPTransport(uds=str(address) if self._socket else None, trust_env=False),
             trust_env=False,
             timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
         )
@@ -227,15 +228,15 @@ class Client:
         return response if response.is_success else self._refuse(response)
 
     def _attempt(self, method: str, path: str, **options: Any) -> Response:
+        if self._socket is not None and not self._socket.exists():
+            raise ApiAway(f"There is no API at {self._where}.", _START)
         try:
             return self._http.request(method, path, **options)
         except self._httpx.TimeoutException:
             raise ApiAway(f"The API at {self._where} did not answer in time.", "Try again; see its log.") from None
         except (self._httpx.TransportError, self._httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
-            raise ApiAway(
-                f"The API at {self._where} cannot be reached ({reason}).", "Is it running? `appliance api` starts it."
-            ) from None
+            raise ApiAway(f"The API at {self._where} cannot be reached ({reason}).", _START) from None
 
     def _refuse(self, response: Response) -> Any:
         if not response.headers.get("content-type", "").startswith("application/problem+json"):

@@ -106,8 +106,7 @@ def _as_check(rule: Rule) -> pa.Check:
 
 def _check_time(profile: Profile) -> None:
     """A format is fit where it reads back what it wrote, and reads the example."""
-    assert profile.time.column is not None
-    column = profile.column(profile.time.column)
+    column = profile.column(profile.time.column or "")
     place = f"[time].format {profile.time.format!r}"
     if re.search(r"(?<![%.])(?:%%)*%f", time_format(profile)):
         raise ProfileError(

@@ -77,20 +77,33 @@ def _picture(profile: Profile, seen: Overview, trouble: str) -> Group:
         ),
         _age(seen.now, seen.last_arrival_at),
     )
-    machines = Table("machine", "state", "probability", "reading", "why, and what to do", expand=True)
+    machines = Table("machine", "state", "probability", "reading")
+    machines.add_column("why, and what to do", ratio=1)
     for machine in seen.machines:
-        alarm = machine["alarm"]
         machines.add_row(
             machine["name"],
-            Text("ALARM", style="bold red") if alarm else Text(_state(profile, machine["last_failing"])),
+            Text("ALARM", style="bold red") if _in_alarm(machine) else Text(_state(profile, machine["last_failing"])),
             "" if machine["last_probability"] is None else f"{machine['last_probability']:.0%}",
             _age(seen.now, machine["last_read_at"]),
-            f"{alarm['text']}. {alarm['action']}" if alarm else "",
+            _why(seen.now, machine),
         )
     rows: list[Table | Text] = [counts, machines, Text(f"Most bad rows today: {_issue(profile, seen)}")]
     if trouble:
         rows.append(Text(f"Trouble: {trouble}", style="bold yellow"))
     return Group(*rows)
+
+
+def _in_alarm(machine: Mapping[str, Any]) -> bool:
+    return machine["alarm"] is not None and machine["closed_at"] is None
+
+
+def _why(now: datetime, machine: Mapping[str, Any]) -> str:
+    alarm = machine["alarm"]
+    if alarm is None:
+        return ""
+    if _in_alarm(machine):
+        return f"{alarm['text']}. {alarm['action']}"
+    return f"calm again; {_age(now, machine['closed_at'])} ago: {alarm['text']}"
 
 
 def _state(profile: Profile, failing: bool | None) -> str:
@@ -108,7 +121,7 @@ def _issue(profile: Profile, seen: Overview) -> str:
 
 
 def _line(seen: Overview, trouble: str) -> str:
-    alarms = [f"{m['name']}: {m['alarm']['text']}" for m in seen.machines if m["alarm"]]
+    alarms = [f"{m['name']}: {m['alarm']['text']}" for m in seen.machines if _in_alarm(m)]
     said = (
         f"files {seen.files}, good {seen.rows_good:,}, bad {seen.rows_bad:,}, predicted {seen.rows_predicted:,}, "
         f"quarantined {seen.quarantined}, duplicates {seen.duplicates}, data age {_age(seen.now, seen.last_arrival_at)}; "

@@ -64,6 +64,7 @@ class Lines:
         self._line_limit = line_limit
         self._must_end = must_end
         self._separator = separator if separator.isascii() else UNIT
+        self._exotic = "" if separator.isascii() else separator
         self._buffer = b""
         self._ends: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # positions of the line ends in the buffer
         self._line = 0  # lines of the buffer that were handed out
@@ -99,10 +100,11 @@ class Lines:
         taken = np.zeros(last - first, dtype=np.bool_)  # lines that are read by themselves or belong to one that is
         self._line = self._one_by_one(first, last, shapes.quoted & ~shapes.simple, taken, others)
         if self._must_end and self._unended and self._line >= len(self._ends):
-            self._cut_off(first, last, taken, others)
+            if taken[-1] or not shapes.blank[-1]:
+                self._cut_off(first, last, taken, others)
         plain = shapes.plain(self._width) & ~taken
         for index in np.flatnonzero(~(plain | taken | shapes.blank)).tolist():
-            cells = self._raw_cells(first + index)
+            cells = self._cells_of(first + index)
             others.append(Irregular(index, cells, self._judged(cells) or BROKEN))
         others.sort(key=lambda other: other.line)
         return Block(shapes.text_of(plain), np.flatnonzero(plain), others, self._separator)
@@ -124,7 +126,7 @@ class Lines:
                         f"More than {QUOTE_FAULTS:,} rows hold a quote that does not close.",
                         "Export the file with every quote inside a cell doubled, or without quotes.",
                     )
-                others.append(Irregular(index, self._raw_cells(first + index), BROKEN))
+                others.append(Irregular(index, self._cells_of(first + index), BROKEN))
                 after = index + 1
             else:
                 others.append(Irregular(index, record.cells, self._judged(record.cells)))
@@ -139,12 +141,23 @@ class Lines:
         following = (self._text_of(number) for number in range(line, max(beyond, line + 1)))
         reader = csv.reader(following, delimiter=self._separator, strict=True)
         try:
-            return _Record(next(reader), reader.line_num)
+            cells = next(reader)
         except csv.Error:
             return None
+        return _Record(self._restored(cells), reader.line_num)
 
-    def _raw_cells(self, line: int) -> list[str]:
-        return self._text_of(line).rstrip("\r\n").split(self._separator)
+    def _cells_of(self, line: int) -> list[str]:
+        """The cells of a line by itself, as far as it has any."""
+        text = self._text_of(line)
+        if '"' in text:
+            try:
+                return self._restored(next(csv.reader([text], delimiter=self._separator, strict=True)))
+            except csv.Error:
+                pass
+        return text.rstrip("\r\n").split(self._separator)
+
+    def _restored(self, cells: list[str]) -> list[str]:
+        return [cell.replace(UNIT, self._exotic) for cell in cells] if self._exotic else cells
 
     def _judged(self, cells: list[str]) -> str:
         return "" if len(cells) == self._width else FEW if len(cells) < self._width else MANY
@@ -155,7 +168,7 @@ class Lines:
         if others and taken[index]:
             others[-1] = others[-1]._replace(fault=CUT)
         else:
-            others.append(Irregular(index, self._raw_cells(last - 1), CUT))
+            others.append(Irregular(index, self._cells_of(last - 1), CUT))
             taken[index] = True
 
     def _span(self, line: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ OWN = (ROW_NUMBER, REASONS, MEND, FILE)
 
 # A spreadsheet runs a cell that starts like this; an apostrophe before it makes it plain text. A signed number starts
 # alike and is none. Both are read by Python and by Polars, so nothing but plain classes stands in them.
-FORMULA = r"^(?:[\t\r]|\s*[=+\-@＝＋－＠])"  # noqa: RUF001
+FORMULA = r"^(?:[\t\r]|[\s\x1c-\x1f]*[=+\-@＝＋－＠])"
 SIGNED_NUMBER = r"^\s*[+-][0-9.,]+(?:[eE][+-]?[0-9]+)?\s*$"
 _FORMULA = re.compile(FORMULA)
 _SIGNED_NUMBER = re.compile(SIGNED_NUMBER)

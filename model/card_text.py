@@ -69,6 +69,9 @@ def _quality(card: Mapping[str, Any], profile: Profile) -> Iterator[str]:
             cost = f"{counts['cost_per_1000_rows']:,.0f}"
             yield f"| {name} | {counts['recall']:.1%} | {right} | {missed:.1f} | {false:.1f} | {cost} |"
     yield ""
+    if profile.words.horizon_hours:
+        yield "Each row counts by itself: a failure that announces itself in many rows is counted, and costs, as often."
+        yield ""
     how = "each machine's rows stay together" if card["training"]["split"] == "group" else "rows dealt out at random"
     yield f"Judged in {card['training']['folds']} folds ({how}), each by a model that never saw its rows:"
     yield ""
@@ -93,7 +96,7 @@ def _inputs(card: Mapping[str, Any], profile: Profile) -> Iterator[str]:
     yield "![Importance](importance.png)"
     yield ""
     for name, loss in sorted(card["importance"]["inputs"].items(), key=lambda item: (-item[1], item[0])):
-        yield f"- {profile.feature(name).title}: {loss:.3f}"
+        yield f"- {profile.feature(name).title}: {round(loss, 3) + 0.0:.3f}"
     yield ""
 
 
@@ -105,10 +108,9 @@ def _modes(card: Mapping[str, Any]) -> Iterator[str]:
     yield "| mode | examples | warned of | of these named first |"
     yield "| --- | ---: | ---: | ---: |"
     for mode in card["modes"]:
-        if mode["constant"]:
-            yield f"| {mode['title']} | 0 | – | – |"
-        else:
-            yield f"| {mode['title']} | {mode['examples']:,} | {mode['found']:,} | {mode['named']:,} |"
+        # Among one mode, the first says nothing.
+        named = f"{mode['named']:,}" if len(card["modes"]) > 1 and not mode["constant"] else "–"
+        yield f"| {mode['title']} | {mode['examples']:,} | {mode['found']:,} | {named} |"
     yield ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from model.evaluate import Evaluation
 
 _MODEL, _LIMITS, _QUIET = "#1f5a92", "#c2410c", "#8a8f98"
 _MOST_BARS = 15
+_LABEL_WIDTH = 36
 
 
 def precision_recall(profile: Profile, failed: NDArray[np.bool_], evaluation: Evaluation) -> bytes:
@@ -73,9 +75,10 @@ def importance(profile: Profile, losses: Mapping[str, float]) -> bytes:
 
     def draw(axes: Axes) -> None:
         ranked = sorted(losses.items(), key=lambda item: (-item[1], item[0]))[:_MOST_BARS][::-1]
-        axes.barh([profile.feature(name).title for name, _ in ranked], [loss for _, loss in ranked], color=_MODEL)
+        names = [textwrap.fill(profile.feature(name).title, _LABEL_WIDTH) for name, _ in ranked]
+        axes.barh(names, [loss for _, loss in ranked], color=_MODEL)
         axes.axvline(0, color=_QUIET, linewidth=1)
-        axes.set_xlabel("average precision lost on held-out rows when the input is shuffled")
+        axes.set_xlabel("average precision lost (held-out rows, input shuffled)")
         axes.set_title("What the model looks at (permutation importance)")
 
     return _png(draw)

@@ -78,6 +78,12 @@ class Steps:
             with self._bar:
                 yield
 
+    def note(self, text: str) -> None:
+        if self._bar is None:
+            hint(text)
+        else:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def step(self, what: str) -> None:
         if self._bar is None:
             hint(f"model train: {what}")
@@ -102,7 +108,10 @@ def train(wishes: Wishes, box: Settings, steps: Steps) -> Trained:
     proof = evaluation.parity + export.demand_parity(model, model_bytes, profile, [known.matrix, *probes.values()])
 
     steps.step("card and publication")
-    _make_key(key)
+    if not key.exists():
+        signing.create_key(key)
+        public = signing.public_path(key)
+        steps.note(f"model train: a new signing key was made: {key}; boxes that shall trust it need {public}")
     content = package.content(known, model_bytes, wishes.folds, wishes.seed)
     present = _present(models, profile, content, key)
     if present is None:
@@ -201,14 +210,6 @@ def _failed(wishes: Wishes, code: str, message: str, exit_code: int) -> int:
     if wishes.as_json:
         print(json.dumps({"published": False, "code": code, "message": message}))  # noqa: T201
     return exit_code
-
-
-def _make_key(key: Path) -> None:
-    if not key.exists():
-        signing.create_key(key)
-        hint(
-            f"model train: a new signing key was made: {key}; boxes that shall trust it need {signing.public_path(key)}"
-        )
 
 
 def _present(models: Path, profile: Profile, content: str, key: Path) -> Bundle | None:

@@ -7,8 +7,10 @@ hand (``tests/unit/store/conftest.py``), all others on the embedded one.
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +25,18 @@ from appliance.store.migrations import migrate
 
 DEBIAN_BINARIES = Path("/usr/lib/postgresql/15/bin")
 # Tests kill servers, never the power: what they check does not hang on these.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_connections": "60",
+}
+# A disk in memory, where there is one with room: many small databases come and go.
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 << 30
+PREFIX = "appliance-tests-"
 TEMPLATE = "migrated"
 
 
@@ -48,7 +61,7 @@ class Cluster:
     def create(self, template: str = TEMPLATE) -> str:
         """The name of a new database."""
         name = f"test_{next(self._numbers)}"
-        self.sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return name
 
     def drop(self, name: str) -> None:
@@ -68,7 +81,7 @@ def serve(kind: str, folder: Path) -> embedded.Server:
 
 
 def _cluster(kind: str) -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix=f"appliance-{kind}-"))
+    folder = _folder()
     try:
         server = serve(kind, folder)
         try:
@@ -79,6 +92,16 @@ def _cluster(kind: str) -> Iterator[Cluster]:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder() -> Path:
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    root = MEMORY if roomy and os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    for left in root.glob(f"{PREFIX}*"):
+        # Of a session that was killed. A young one may be on its way to its server.
+        if time.time() - left.stat().st_mtime > 3600 and embedded.running(left) is None:
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
 
 
 @pytest.fixture(scope="session")

@@ -41,10 +41,12 @@ class Metrics:
         self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
         self._latency.labels(route).observe(seconds)
 
-    def predicted(self, profile: str, source: str, rows: int, failing: int, refused: int = 0) -> None:
+    def predicted(self, profile: str, source: str, rows: int, failing: int) -> None:
         self._predictions.labels(profile, source, "failing").inc(failing)
         self._predictions.labels(profile, source, "passing").inc(rows - failing)
-        self._refused_rows.labels(profile).inc(refused)
+
+    def refused_rows(self, profile: str, rows: int) -> None:
+        self._refused_rows.labels(profile).inc(rows)
 
     def refused_token(self) -> None:
         self._refused_tokens.inc()

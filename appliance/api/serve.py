@@ -12,7 +12,6 @@ from pathlib import Path
 import uvicorn
 
 from appliance import settings
-from appliance.api.app import create_app
 from appliance.errors import ApplianceError, SettingError
 from appliance.settings import Settings
 
@@ -36,8 +35,12 @@ def run(box: Settings) -> None:
     logging.basicConfig(
         level=box.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    app = create_app(box)
+    box.require_dsn()
     with listen(box) as listener:
+        # 3 s of imports, which who is refused need not pay; who connects meanwhile is answered afterwards.
+        from appliance.api.app import create_app
+
+        app = create_app(box)
         log.info("listening on %s", address(listener))
         server = uvicorn.Server(
             uvicorn.Config(
@@ -71,8 +74,13 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(where)
+            listener.listen()
+        except BaseException:
+            listener.close()
+            raise
     except OSError as error:
         raise SettingError(
             f"The API cannot listen on {host} port {port} ({error.strerror or error}).",
@@ -88,11 +96,16 @@ def _listen_unix(path: Path) -> socket.socket:
     try:
         _remove_stale(path)
         listener.bind(str(path))
+        # At once: one that is bound and does not listen looks like a stale one.
+        listener.listen()
     except OSError as error:
         listener.close()
         raise SettingError(
             f"The API cannot listen on {path} ({error.strerror or error}).", "Change api_socket, or the rights of its folder."
         ) from None
+    except BaseException:
+        listener.close()
+        raise
     finally:
         os.umask(before)
     return listener

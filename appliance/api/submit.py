@@ -46,13 +46,15 @@ def submit(api: Api, who: Principal, ask: Ask, body: bytes) -> Answer:
 def _predicted(api: Api, who: Principal, ask: Ask, body: bytes, connection: Connection | None) -> Answer:
     served = api.models.get(ask.profile)
     rows = wire.read_rows(body, ask, served.profile, datetime.now(UTC), api.settings.timezone)
+    api.metrics.refused_rows(served.profile.name, rows.bad)
+    wire.demand(rows, ask.format)
     if connection is None:
         with api.transaction() as own:
             done = predict_rows(own, served, rows.good, who.source, api.settings)
     else:
         done = predict_rows(connection, served, rows.good, who.source, api.settings)
     failing = int(done.scores.failing.sum())
-    api.metrics.predicted(served.profile.name, who.source, rows.good.height, failing, rows.bad)
+    api.metrics.predicted(served.profile.name, who.source, rows.good.height, failing)
     return Answer(answer.render(served, done, rows, who.source, ask.accept), ask.accept, rows.bad)
 
 

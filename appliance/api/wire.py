@@ -98,16 +98,22 @@ def digest(parts: Iterable[str | None], body: bytes) -> str:
 
 
 def read_rows(body: bytes, ask: Ask, profile: Profile, now: datetime, zone: str) -> Rows:
-    """Check a body's rows against the contract.
-
-    Out of JSON all rows are good, or RowsRefused lists the bad ones. Out of a file the good ones are taken; FileRefused
-    where it cannot be read as a whole, RowsRefused where not one row is good.
-    """
+    """Check a body's rows against the contract; RequestError or FileRefused where it cannot be read as a whole."""
     if ask.format == "json":
         return _json_rows(body, ask, profile, now, zone)
     machine = _machine(ask.machine, profile)
     moment = query.moment("time", ask.time, zone)
     return _file_rows(body, ask.format, profile, machine, _arrival(moment, profile, now))
+
+
+def demand(rows: Rows, format_: Format) -> None:
+    """RowsRefused where these rows are not to be predicted: one of JSON is bad, or all of a file are."""
+    if not rows.bad or (format_ != "json" and rows.good.height):
+        return
+    said = "1 row breaks" if rows.bad == 1 else f"{rows.bad:,} rows break"
+    again = "send all rows again" if format_ == "json" else "send the file again"
+    listed = rows.rejected[:MOST_LISTED_IN_PROBLEM]
+    raise RowsRefused(f"{said} the contract.", listed, f"Nothing was stored. Mend them and {again}.")
 
 
 def _json_rows(body: bytes, ask: Ask, profile: Profile, now: datetime, zone: str) -> Rows:
@@ -139,9 +145,7 @@ def _json_rows(body: bytes, ask: Ask, profile: Profile, now: datetime, zone: str
     batch = jsonrows.rows_to_batch(rows, contract)
     checker = quality.Checker(contract, batch.header, machine, _arrival(moment, profile, now))
     checked = checker.check(batch)
-    if checked.bad.height:
-        raise _refused(checked.bad, len(rows), "Nothing was stored. Mend them and send all rows again.")
-    return Rows(checked.good, [], 0)
+    return Rows(checked.good, _listed(checked.bad), checked.bad.height)
 
 
 def _file_rows(body: bytes, format_: Literal["csv", "parquet"], profile: Profile, machine: str, now: datetime) -> Rows:
@@ -161,10 +165,7 @@ def _file_rows(body: bytes, format_: Literal["csv", "parquet"], profile: Profile
             good.append(checked.good)
             bad.append(checked.bad.select(ROW, REASONS).head(MOST_LISTED))
             bad_rows += checked.bad.height
-    refused = pl.concat(bad) if bad else pl.DataFrame(schema={ROW: pl.Int64, REASONS: pl.String})
-    if rows == bad_rows:
-        raise _refused(refused, bad_rows, "Nothing was stored. Mend the file and send it again.")
-    return Rows(pl.concat(good, how="diagonal"), _listed(refused, MOST_LISTED), bad_rows)
+    return Rows(pl.concat(good), _listed(pl.concat(bad)), bad_rows)
 
 
 def parse_json(body: bytes) -> Any:
@@ -204,14 +205,8 @@ def to_parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _refused(bad: pl.DataFrame, count: int, way_out: str) -> RowsRefused:
-    listed = _listed(bad, MOST_LISTED_IN_PROBLEM)
-    said = "1 row breaks" if len(listed) == 1 else f"{bad.height:,} rows break"
-    return RowsRefused(f"{said} the contract.", listed, way_out)
-
-
-def _listed(bad: pl.DataFrame, most: int) -> list[dict[str, Any]]:
-    first = bad.head(most)
+def _listed(bad: pl.DataFrame) -> list[dict[str, Any]]:
+    first = bad.head(MOST_LISTED)
     reasons = (text.split("; ") for text in first[REASONS].to_list())
     return [{"row": row, "reasons": list(said)} for row, said in zip(first[ROW].to_list(), reasons, strict=True)]
 

@@ -28,7 +28,7 @@ def demo(
     folder: Annotated[Path, typer.Option(help="The demo's one folder.")] = Path(".demo"),
     once: Annotated[bool, typer.Option("--once", help="Play a bounded amount, print the row accounting and end.")] = False,
     machines: Annotated[int, typer.Option(min=1, max=100, help="Machines in the plant.")] = 4,
-    rows_per_file: Annotated[int, typer.Option(min=1, help="Rows in each file.")] = 250,
+    rows_per_file: Annotated[int | None, typer.Option(min=1, help="Rows in each file; default: 5, with --once 250.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8000,
     as_json: JsonFlag = False,
 ) -> None:
@@ -36,7 +36,7 @@ def demo(
     from appliance import demo as demonstration
 
     wishes = demonstration.Wishes(
-        data=data, profile=profile, folder=folder, once=once, machines=machines, rows_per_file=rows_per_file, port=port,
+        data=data, profile=profile, folder=folder, once=once, machines=machines, rows_per_file=rows_per_file or (250 if once else 5), port=port,
         as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(demonstration.run(wishes))

@@ -103,7 +103,8 @@ class Overview:
     last_predicted_at: datetime | None
     now: datetime
     top_issue: tuple[str, str, int] | None  # rule, column, rows; over the last day
-    machines: Sequence[dict[str, Any]]  # name, last_probability, last_failing, last_read_at, alarm: details or None
+    # name, last_probability, last_failing, last_read_at, alarm (details of its latest one, or None), closed_at
+    machines: Sequence[dict[str, Any]]
 
 
 def overview(conn: Connection, profile: str) -> Overview:
@@ -144,9 +145,10 @@ def overview(conn: Connection, profile: str) -> Overview:
     ).first()
     machines = conn.execute(
         text(
-            "SELECT m.name, s.last_probability, s.last_failing, s.last_read_at, alarm.details AS alarm"
+            "SELECT m.name, s.last_probability, s.last_failing, s.last_read_at, last.details AS alarm, last.closed_at"
             " FROM machine m JOIN profile ON profile.id = m.profile_id JOIN machine_state s ON s.machine_id = m.id"
-            " LEFT JOIN alarm ON alarm.id = s.alarm_id WHERE profile.name = :profile ORDER BY m.name"
+            " LEFT JOIN LATERAL (SELECT details, closed_at FROM alarm WHERE alarm.machine_id = m.id"
+            " ORDER BY alarm.id DESC LIMIT 1) AS last ON true WHERE profile.name = :profile ORDER BY m.name"
         ),
         {"profile": profile},
     ).mappings()

@@ -58,18 +58,27 @@ def test_the_books_add_up(conn: Connection, books: Plant) -> None:
         (["DELETE FROM prediction WHERE row = 17 AND file_id = 1"], {"predicted_rows", "part_predictions"}),
         (["UPDATE prediction SET row = 16 WHERE row = 17 AND file_id = 1"], {"row_twice"}),
         (
-            ["INSERT INTO prediction SELECT (jsonb_populate_record(p, '{\"id\": 100000}')).* FROM prediction p LIMIT 1"],
+            [
+                "INSERT INTO prediction SELECT (jsonb_populate_record(p, '{\"id\": 100000}')).* FROM prediction p LIMIT 1"
+            ],
             {"predicted_rows", "row_twice"},
         ),
-        (["UPDATE prediction SET file_id = 77 WHERE file_id = 2"],
-         {"predicted_rows", "part_predictions", "prediction_of_no_file"}),
+        (
+            ["UPDATE prediction SET file_id = 77 WHERE file_id = 2"],
+            {"predicted_rows", "part_predictions", "prediction_of_no_file"},
+        ),
         (["UPDATE file SET state = 'predicted' WHERE id = 3"], {"file_state"}),
         (["UPDATE file SET state = 'ingested' WHERE id = 1"], {"file_state"}),
         (["UPDATE arrival SET state = 'claimed' WHERE id = 1"], {"arrival"}),
         (["UPDATE arrival SET state = 'quarantined' WHERE id = 1"], {"arrival"}),
         (["UPDATE arrival SET state = 'ingested', duplicate_of = NULL WHERE state = 'duplicate'"], {"arrival"}),
-        (["DROP INDEX ix_file_content", "UPDATE file SET sha256 = (SELECT sha256 FROM file WHERE id = 1) WHERE id < 3"],
-         {"content_twice"}),
+        (
+            [
+                "DROP INDEX ix_file_content",
+                "UPDATE file SET sha256 = (SELECT sha256 FROM file WHERE id = 1) WHERE id < 3",
+            ],
+            {"content_twice"},
+        ),
         (
             ["UPDATE part SET state = 'waiting', predicted_at = NULL WHERE id = 1"],
             {"predicted_rows", "file_state"},
@@ -91,9 +100,7 @@ def test_every_broken_promise_is_told_by_its_name(
 
 def test_every_promise_is_broken_above() -> None:
     (cases,) = [
-        mark.args[1]
-        for mark in test_every_broken_promise_is_told_by_its_name.pytestmark
-        if mark.name == "parametrize"
+        mark.args[1] for mark in test_every_broken_promise_is_told_by_its_name.pytestmark if mark.name == "parametrize"
     ]
     assert {name for _, names in cases for name in names} == {name for name, _, _ in accounts._PROMISES}
 

@@ -178,10 +178,7 @@ def prepared(conn: Connection) -> None:
     assert (plant.profile_id, plant.model_id, plant.machines, arrival.id) == (1, 1, (1,), 1)
     conn.execute(insert(t.user).values(**USER | {"name": "b"}))
     conn.execute(
-        text(
-            "CREATE TABLE prediction_all PARTITION OF prediction"
-            " FOR VALUES FROM ('2000-01-01') TO ('2100-01-01')"
-        )
+        text("CREATE TABLE prediction_all PARTITION OF prediction FOR VALUES FROM ('2000-01-01') TO ('2100-01-01')")
     )
 
 

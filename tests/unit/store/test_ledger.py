@@ -144,9 +144,7 @@ def test_parts_must_make_the_good_rows(conn: Connection, profile_id: int, parts:
     assert count(conn, "file") == 0
 
 
-def test_known_content_is_found_under_its_profile_origin_and_contract_alone(
-    conn: Connection, profile_id: int
-) -> None:
+def test_known_content_is_found_under_its_profile_origin_and_contract_alone(conn: Connection, profile_id: int) -> None:
     other = made.plant(conn, "pump").profile_id
     arrival = made.ingested(conn, profile_id, [10], content="c")
     key = {"origin": "M-1", "sha256": made.digest("c"), "contract_hash": made.CONTRACT}
@@ -241,5 +239,7 @@ def test_runs_tell_done_from_skipped_and_killed(conn: Connection) -> None:
 
 def test_an_event_is_kept_with_its_details(conn: Connection, profile_id: int) -> None:
     event = ledger.event(conn, "disk_low", "warning", "5 % left", {"free": float("inf")}, profile_id)
-    row = conn.execute(text("SELECT kind, severity, message, details, profile_id FROM event WHERE id = :id"), {"id": event})
+    row = conn.execute(
+        text("SELECT kind, severity, message, details, profile_id FROM event WHERE id = :id"), {"id": event}
+    )
     assert tuple(row.one()) == ("disk_low", "warning", "5 % left", {"free": None}, profile_id)

@@ -133,9 +133,7 @@ def test_arrays_that_do_not_fit_together_are_refused(conn: Connection, wrong: di
     ("features", "modes", "in_file"),
     [(2, 1, True), (9, 4, True), (9, 4, False), (26, 5, False), (27, 3, True), (60, 8, True)],
 )
-def test_a_row_takes_the_bytes_that_were_promised(
-    conn: Connection, features: int, modes: int, in_file: bool
-) -> None:
+def test_a_row_takes_the_bytes_that_were_promised(conn: Connection, features: int, modes: int, in_file: bool) -> None:
     n = 100_000
     rng = np.random.default_rng(0)
     batch = made.batch(

@@ -1,0 +1,158 @@
+"""Which model serves, and that nobody notices when another takes over."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import Engine, text
+
+from appliance import bundle, signing
+from appliance.api import schema
+from appliance.settings import Settings
+from tests import profiles
+from tests.api.conftest import People, Shelf
+from tests.api.test_problems import assert_problem
+
+ROW: dict[str, Any] = schema.example_row(profiles.load("milling"))
+MILL = {"profile": "milling"}
+BODY = {"rows": [ROW], "machine": "mill-1"}
+
+
+def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.05)
+
+
+def test_the_list_shows_versions_figures_and_who_serves(people: People, shelf: Shelf) -> None:
+    items = people("viewer").get("/models").json()["items"]
+    assert {(item["profile"], item["version"]) for item in items} == {
+        *(("milling", version) for version in shelf.milling),
+        ("pump", shelf.pump),
+    }
+    by_version = {item["version"]: item for item in items}
+    first = by_version[shelf.milling[0]]
+    assert (first["active"], first["serving"], first["problem"]) == (True, True, None)
+    assert first["card"]["at_threshold"]["recall"] is not None
+    assert first["activated_at"] is not None
+    assert by_version[shelf.milling[1]]["active"] is False
+    only = people("viewer").get("/models", params={"profile": "pump"}).json()["items"]
+    assert [item["version"] for item in only] == [shelf.pump]
+
+
+def test_activate_and_roll_back(people: People, shelf: Shelf, engine: Engine) -> None:
+    engineer, (first, second) = people("engineer"), shelf.milling
+
+    def serving() -> str:
+        version: str = engineer.post("/predict", params=MILL, json=BODY).json()["model_version"]
+        return version
+
+    answer = engineer.post(f"/models/{second}/activate", params=MILL)
+    assert answer.json() == {"profile": "milling", "version": second, "active": True}
+    assert serving() == second
+    assert engineer.post("/models/rollback", params=MILL).json()["version"] == first
+    assert serving() == first
+    assert_problem(engineer.post("/models/rollback", params=MILL), 422, "bundle.missing")
+    assert_problem(engineer.post("/models/20990101-000000000000/activate", params=MILL), 404, "not_found")
+    assert_problem(engineer.post(f"/models/{second}/activate", params={"profile": "pump"}), 404, "not_found")
+    assert_problem(engineer.post(f"/models/{second}/activate", params={"profile": "../keys"}), 404, "not_found")
+    assert_problem(engineer.post(f"/models/{second}/activate"), 400, "request")
+    assert serving() == first
+    with engine.connect() as connection:
+        said = connection.execute(text("SELECT message FROM event WHERE kind = 'model_active' ORDER BY id")).scalars()
+        assert [second in message for message in said] == [True, False]
+
+
+def test_a_spoiled_model_is_refused_and_the_one_before_serves_on(
+    people: People, shelf: Shelf, settings: Settings
+) -> None:
+    engineer, (first, second) = people("engineer"), shelf.milling
+    model = settings.models / "milling" / second / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"\0")
+    problem = assert_problem(engineer.post(f"/models/{second}/activate", params=MILL), 422)
+    assert problem["code"].startswith("bundle.")
+    # Pointed at by hand, it is refused all the same.
+    (settings.models / "milling" / "active").write_text(second)
+    eventually(lambda: any(f["name"] == "model" for f in people("viewer").get("/health/faults").json()["items"]))
+    assert engineer.post("/predict", params=MILL, json=BODY).json()["model_version"] == first
+    ready = people.nobody.get("/health/ready")
+    assert ready.status_code == 200
+    assert ready.json()["ready"] is True
+    (listed,) = [i for i in people("viewer").get("/models").json()["items"] if i["version"] == second]
+    assert listed["problem"]
+
+
+def test_no_request_fails_while_models_change(people: People, shelf: Shelf, settings: Settings) -> None:
+    operator, keys = people("operator"), signing.trusted_keys(settings.keys)
+    versions: set[str] = set()
+    failed: list[httpx.Response] = []
+    stop = threading.Event()
+
+    def send() -> None:
+        while not stop.is_set():
+            response = operator.post("/predict", params=MILL, json=BODY)
+            if response.status_code == 200:
+                versions.add(response.json()["model_version"])
+            else:
+                failed.append(response)
+
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for version in (shelf.milling[1], shelf.milling[0], shelf.milling[1]):
+            # Another process moves the pointer; the API sees it by itself.
+            bundle.activate(settings.models, "milling", version, keys)
+            versions.clear()
+            eventually(lambda version=version: versions == {version} or versions.clear())  # type: ignore[func-returns-value,misc]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+
+
+def test_a_box_without_a_model_says_so_and_serves_once_it_has_one(
+    people: People, settings: Settings, shelf: Shelf, engine: Engine, tmp_path: Path
+) -> None:
+    from appliance.api.app import create_app
+    from tests.api.conftest import browser, running
+
+    bare = settings.model_copy(update={"data_dir": tmp_path / "bare"})
+    with running(create_app(bare, engine), tmp_path / "bare.sock") as address:
+        with browser(address, people.token("engineer", name="smith")) as client:
+            assert_problem(client.post("/predict", json=BODY), 503, "not_ready")
+            assert_problem(client.get("/health/nothing"), 404, "not_found")
+            ready = client.get("/health/ready")
+            assert ready.status_code == 503
+            assert [fault["name"] for fault in ready.json()["faults"] if fault["severity"] == "fault"] == ["model"]
+            assert client.get("/profiles").json()["items"] == []
+            assert client.get("/openapi.json").status_code == 200
+            shutil.copytree(shelf.folder, bare.data_dir)
+            keys = signing.trusted_keys(bare.keys)
+            bundle.activate(bare.models, "pump", shelf.pump, keys)
+            eventually(lambda: client.get("/health/ready").status_code == 200)
+            assert [p["name"] for p in client.get("/profiles").json()["items"]] == ["pump"]
+            assert "PumpRows" in client.get("/openapi.json").json()["components"]["schemas"]
+
+
+@pytest.mark.parametrize("name", ["milling", "pump"])
+def test_a_profile_tells_all_that_a_form_needs(still: People, name: str) -> None:
+    profile = profiles.load(name)
+    told = still("viewer").get(f"/profiles/{name}").json()
+    assert [column["name"] for column in told["columns"]] == [column.name for column in profile.columns]
+    assert told["threshold"] == profile.threshold
+    assert tuple(told["matrix_names"]) == profile.matrix_names
+    assert told["words"]["failing"] == profile.words.failing
+    assert told["takes_machine"] == (name == "milling")
+    assert told["hash"] == profile.hash()
+    answer = still("viewer").get("/profiles").json()["items"]
+    assert {one["name"] for one in answer} == {"milling", "pump"}
