@@ -189,9 +189,7 @@ class Client:
 
     def _post_predict(self, body: bytes, media: str, query: Mapping[str, str], key: str | None) -> Json:
         headers = {"content-type": media, **({"idempotency-key": key} if key else {})}
-        return self._json(
-            "POST", "/predict", content=body, headers=headers, params=query, timeout=_PREDICT_SECONDS
-        )
+        return self._json("POST", "/predict", content=body, headers=headers, params=query, timeout=_PREDICT_SECONDS)
 
     def _pages(self, path: str, at_most: int | None, filters: Mapping[str, Any]) -> Iterator[Json]:
         query = _given(**{name.rstrip("_"): value for name, value in filters.items()})
@@ -263,9 +261,9 @@ def error_of(problem: Mapping[str, Any], retry_after: str | None = None) -> Appl
             seconds = int(retry_after) if retry_after and retry_after.isdigit() else 5
             error = _LATER[family](message, way_out, retry_after=seconds)
         case _:
-            error = _PLAIN.get(family, errors.RequestError if 400 <= problem.get("status", 500) < 500 else ApplianceError)(
-                message, way_out
-            )
+            error = _PLAIN.get(
+                family, errors.RequestError if 400 <= problem.get("status", 500) < 500 else ApplianceError
+            )(message, way_out)
             error.code = code
     return error
 

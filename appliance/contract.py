@@ -56,7 +56,7 @@ def rules(profile: Profile, present: Sequence[str]) -> Iterator[Rule]:
         if column.name not in present:
             continue
         value = pl.col(column.name)
-        if not column.nullable:
+        if not _may_be_empty(column):
             yield Rule("not_null", column.name, value.is_not_null())
         for name, holds in _values(column, value):
             yield Rule(name, column.name, holds.fill_null(True))
@@ -76,11 +76,16 @@ def schema(profile: Profile, present: Sequence[str]) -> pa.DataFrameSchema:
         if rule.name != "not_null":
             checks[rule.column].append(_as_check(rule))
     columns = {
-        column.name: pa.Column(dtype(column), checks[column.name], nullable=column.nullable)
+        column.name: pa.Column(dtype(column), checks[column.name], nullable=_may_be_empty(column))
         for column in profile.columns
         if column.name in present
     }
     return pa.DataFrameSchema(columns, strict=False, name=profile.name)
+
+
+def _may_be_empty(column: Column) -> bool:
+    """What a file may leave out altogether, such as a label that nobody knows yet, a row may leave out too."""
+    return column.nullable or not column.required
 
 
 def _values(column: Column, value: pl.Expr) -> Iterator[tuple[str, pl.Expr]]:

@@ -40,9 +40,9 @@ class Duplicates:
     def _take(self, hashes: Hashes) -> NDArray[np.bool_]:
         seen = np.ones(len(hashes), dtype=np.bool_)
         distinct, first = np.unique(hashes, return_index=True)
-        new = ~(_among(distinct, self._older) | _among(distinct, self._newer))
-        seen[first[new]] = False
-        self._newer = np.sort(np.concatenate((self._newer, distinct[new])), kind="stable")
+        recent = _among(distinct, self._newer)
+        seen[first[~(recent | _among(distinct, self._older))]] = False
+        self._newer = np.sort(np.concatenate((self._newer, distinct[~recent])), kind="stable")
         self._rows += len(hashes)
         if self._rows >= self._window:
             self._older, self._newer, self._rows = self._newer, self._newer[:0], 0

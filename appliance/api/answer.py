@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,8 @@ def verdict(profile: Profile, failing: bool) -> str:
 
 def why(profile: Profile, values: Mapping[str, Any], modes: Sequence[float]) -> dict[str, Any]:
     """The reason of a row predicted to fail."""
-    return asdict(reasons.reason(profile, values, modes))
+    said = reasons.reason(profile, values, modes)
+    return {"mode": said.mode, "title": said.title, "text": said.text, "action": said.action}
 
 
 def _document(served: Served, done: Predicted, rows: Rows, source: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _predictions(profile: Profile, done: Predicted) -> Iterator[dict[str, Any]]:
             "outside": bool(flags & OUTSIDE),
         }
         if failing:
-            said["reason"] = asdict(reasons.reason(profile, next(reason), exact[at]))
+            said["reason"] = why(profile, next(reason), exact[at])
         yield said
 
 

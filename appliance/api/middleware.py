@@ -8,6 +8,7 @@ import time
 import uuid
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.api import problems
@@ -58,11 +59,13 @@ class Edge:
 
         limit = self._body_limit if scope["path"] == "/predict" else _SMALL_BODY
         try:
-            if _announced(scope) > limit:
+            if (announced(scope) or 0) > limit:
                 response = problems.too_large(scope, limit)
                 await response(scope, receive, send_with_headers)
             else:
                 await self._app(scope, _limited(receive, limit), send_with_headers)
+        except ClientDisconnect:
+            pass  # nobody is left to answer
         except Exception as error:
             if status:  # half an answer is out: only cutting the connection tells the client
                 status = 500
@@ -85,11 +88,11 @@ class Edge:
             )
 
 
-def _announced(scope: Scope) -> int:
+def announced(scope: Scope) -> int | None:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value)
-    return 0
+    return None
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

@@ -6,12 +6,13 @@ import base64
 import difflib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import Path, Query, Request
-from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.routing import APIRoute
 
 from appliance.errors import RequestError
 
@@ -34,7 +35,7 @@ Moment = Annotated[
 
 def refuse_unknown(request: Request) -> None:
     """RequestError for a parameter that the address does not know: a typo in a filter must not widen it unseen."""
-    known = _known(request.scope["route"].dependant)
+    known = _known(request.scope["route"])
     given = [name for name, _ in request.query_params.multi_items()]
     for name in given:
         if name not in known:
@@ -46,8 +47,9 @@ def refuse_unknown(request: Request) -> None:
             raise RequestError(f"The parameter {name!r} is given more than once.", "Give it once.")
 
 
-def _known(dependant: Dependant) -> frozenset[str]:
-    return frozenset(field.alias for field in get_flat_dependant(dependant).query_params)
+@lru_cache(maxsize=256)
+def _known(route: APIRoute) -> frozenset[str]:
+    return frozenset(field.alias for field in get_flat_dependant(route.dependant).query_params)
 
 
 def moment(name: str, text: str | None, zone: str) -> datetime | None:
@@ -65,7 +67,9 @@ def moment(name: str, text: str | None, zone: str) -> datetime | None:
         return value.astimezone(UTC)
     except (ValueError, OverflowError):
         example = "2026-03-01T08:00:00+01:00"
-        raise RequestError(f"The parameter {name!r} is no time.", f"Write it like {example} (quote the plus as %2B).") from None
+        raise RequestError(
+            f"The parameter {name!r} is no time.", f"Write it like {example} (quote the plus as %2B)."
+        ) from None
 
 
 def cursor_of(last_id: int) -> str:

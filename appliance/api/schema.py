@@ -37,8 +37,13 @@ def body_model(profile: Profile) -> type[BaseModel]:
         fields["machine"] = (Annotated[str | None, Field(max_length=100, description=text)], None)
     if profile.time.from_ == "arrival":
         text = "When they were read: ISO 8601 with a time zone. Without it: now."
-        fields["time"] = (Annotated[str | None, Field(json_schema_extra={"format": "date-time"}, description=text)], None)
-    return create_model(f"{_camel(profile.name)}Rows", __config__=_STRICT, __doc__=f"Rows of {profile.title}.", **fields)
+        fields["time"] = (
+            Annotated[str | None, Field(json_schema_extra={"format": "date-time"}, description=text)],
+            None,
+        )
+    return create_model(
+        f"{_camel(profile.name)}Rows", __config__=_STRICT, __doc__=f"Rows of {profile.title}.", **fields
+    )
 
 
 def contract_of_json(profile: Profile) -> Profile:
@@ -102,7 +107,9 @@ def _field(column: Column) -> tuple[Any, Any]:
         limits["le"] = column.maximum
     if column.type == "time":
         extra["format"] = "date-time"
-    info = Field(title=column.title, description=" ".join(filter(None, words)) or None, json_schema_extra=extra, **limits)
+    info = Field(
+        title=column.title, description=" ".join(filter(None, words)) or None, json_schema_extra=extra, **limits
+    )
     kind = _type(column) if needed(column) and not column.nullable else _type(column) | None
     return Annotated[kind, info], (... if needed(column) else None)
 

@@ -101,7 +101,8 @@ def _listen_unix(path: Path) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SettingError(
-            f"The API cannot listen on {path} ({error.strerror or error}).", "Change api_socket, or the rights of its folder."
+            f"The API cannot listen on {path} ({error.strerror or error}).",
+            "Change api_socket, or the rights of its folder.",
         ) from None
     except BaseException:
         listener.close()

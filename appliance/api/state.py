@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # Nobody has to show a token to ask whether the box is ready, so asking often must cost nothing.
 _HEALTH_SECONDS = 2.0
+# A large body is held in memory several times over while it is read, checked and answered.
+_LARGE_AT_A_TIME = 2
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ class Api:
     models: Models
     metrics: Metrics = field(default_factory=Metrics)
     gate: Gate = field(init=False)
+    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_AT_A_TIME))
     _unknown_to_store: set[str] = field(default_factory=set)
     _faults: tuple[float, list[Fault]] | None = None
     _looking: threading.Lock = field(default_factory=threading.Lock)
@@ -96,8 +100,7 @@ class Api:
         if known is not None and time.monotonic() - known[0] < _HEALTH_SECONDS:
             return known[1]
         # One looks; the others take what was known, rather than queue up for a database that does not answer.
-        if not self._looking.acquire(blocking=known is None):
-            assert known is not None
+        if not self._looking.acquire(blocking=known is None) and known is not None:
             return known[1]
         try:
             if self._faults is None or time.monotonic() - self._faults[0] >= _HEALTH_SECONDS:

@@ -27,6 +27,8 @@ JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.par
 _MEDIA: Mapping[str, Format] = {JSON: "json", CSV: "csv", PARQUET: "parquet"}
 _TYPES: Mapping[Format, str] = {"json": JSON, "csv": f"{CSV}; charset=utf-8", "parquet": PARQUET}
 
+# Parsed, JSON takes some twenty times the room of its text; wide rows have to come in several requests, or as a file.
+MOST_JSON_BYTES = 16 * 1024 * 1024
 # What one transaction holds and one answer tells; more rows belong into the drop folder.
 MOST_ROWS = 200_000
 # Rows that are refused are listed up to here, and counted beyond.
@@ -77,7 +79,9 @@ def accepted(accept: str | None) -> Format:
                     weight = float(parameter[2:])
                 except ValueError:
                     weight = 0.0
-        format_: Format | None = "json" if media in ("*/*", "application/*", "application/problem+json") else _MEDIA.get(media)
+        format_: Format | None = (
+            "json" if media in ("*/*", "application/*", "application/problem+json") else _MEDIA.get(media)
+        )
         if media == "text/*":
             format_ = "csv"
         if format_ and 0 < weight <= 1 and (best is None or weight > best[0]):
@@ -121,11 +125,15 @@ def _json_rows(body: bytes, ask: Ask, profile: Profile, now: datetime, zone: str
         raise RequestError(
             "The parameters machine and time belong to CSV and Parquet.", 'In JSON they stand beside "rows".'
         )
+    if len(body) > MOST_JSON_BYTES:
+        raise TooLarge(f"JSON is taken up to {MOST_JSON_BYTES >> 20} MiB.", "Send CSV or Parquet, or several requests.")
     document = parse_json(body)
     known = {"rows", *(("machine",) if schema.takes_machine(profile) else ())}
     known |= {"time"} if profile.time.from_ == "arrival" else set()
     if not isinstance(document, dict) or "rows" not in document:
-        raise RequestError("The body is no object with the key rows.", 'Send {"rows": [{...}, ...]}; see GET /openapi.json.')
+        raise RequestError(
+            "The body is no object with the key rows.", 'Send {"rows": [{...}, ...]}; see GET /openapi.json.'
+        )
     if unknown := sorted(set(document) - known):
         listed = ", ".join(sorted(known))
         raise RequestError(f"The body has a key {unknown[0][:100]!r} that is not known here.", f"Known are {listed}.")
@@ -175,7 +183,9 @@ def parse_json(body: bytes) -> Any:
         from_json(body, allow_inf_nan=False)
         return json.loads(body, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"The body is no JSON: {str(error)[:200]}.", "Numbers are finite, and each key stands once.") from None
+        raise RequestError(
+            f"The body is no JSON: {str(error)[:200]}.", "Numbers are finite, and each key stands once."
+        ) from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -236,5 +246,8 @@ def _arrival(moment: datetime | None, profile: Profile, now: datetime) -> dateti
     if profile.time.from_ != "arrival":
         raise RequestError("The rows of this profile hold their time themselves.", "Leave time out.")
     if moment > now:
-        raise RequestError("The time lies in the future.", f"By the clock of this box it is {now.astimezone(UTC).isoformat(timespec='seconds')}.")
+        raise RequestError(
+            "The time lies in the future.",
+            f"By the clock of this box it is {now.astimezone(UTC).isoformat(timespec='seconds')}.",
+        )
     return moment

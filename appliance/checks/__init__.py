@@ -28,5 +28,7 @@ def run(context: Context) -> list[Fault]:
             name = module.__name__.rpartition(".")[2]
             log.exception("check %s failed", name)
             kind = type(error).__name__
-            found.append(Fault(name, "warning", f"The check {name!r} itself failed ({kind}).", "See the log, and report it."))
+            found.append(
+                Fault(name, "warning", f"The check {name!r} itself failed ({kind}).", "See the log, and report it.")
+            )
     return sorted(found, key=lambda fault: fault.severity != "fault")

@@ -20,7 +20,11 @@ def check(context: Context) -> list[Fault]:
         folder = folder.parent
     disk = os.statvfs(folder)
     if disk.f_flag & os.ST_RDONLY:
-        return [Fault("disk", "fault", "The data folder's disk is read-only.", "Check the disk: a failing one often ends so.")]
+        return [
+            Fault(
+                "disk", "fault", "The data folder's disk is read-only.", "Check the disk: a failing one often ends so."
+            )
+        ]
     free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     way_out = "Free some, shorten archive_days, or move data_dir to a larger disk."
     if free < _FAULT_BYTES:

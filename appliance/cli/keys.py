@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from appliance import settings
 from appliance.cli.output import JsonFlag, emit, hint, say, table
+
+# As in appliance.store.rows, which is not imported before it is needed.
+Role = Literal["viewer", "operator", "engineer", "admin"]
+Source = Literal["webapp", "scheduled", "api"]
 
 tokens = typer.Typer(help="Tokens of programs that use the API.", no_args_is_help=True)
 keys = typer.Typer(help="Keys that sign models.", no_args_is_help=True)
@@ -18,8 +22,8 @@ keys = typer.Typer(help="Keys that sign models.", no_args_is_help=True)
 @tokens.command("create")
 def create_token(
     name: Annotated[str, typer.Argument(help="Who uses it; shown in lists and ledgers.")],
-    role: Annotated[str, typer.Option(help="viewer, operator, engineer or admin.")] = "viewer",
-    source: Annotated[str, typer.Option(help="What its predictions count as: api, webapp or scheduled.")] = "api",
+    role: Annotated[Role, typer.Option(help="What it may do.")] = "viewer",
+    source: Annotated[Source, typer.Option(help="What its predictions count as.")] = "api",
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; without: never.")] = None,
     as_json: JsonFlag = False,
 ) -> None:

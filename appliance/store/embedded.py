@@ -109,37 +109,33 @@ def start(
         _let_through(folder)
         _let_through(bin_folder / "postgres")
     sockets = _socket_folder(folder, owner)
+    settings = {
+        "listen_addresses": "",
+        "port": str(PORT),
+        "unix_socket_directories": str(sockets),
+        "unix_socket_permissions": "0700",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        **(options or {}),
+    }
+    command = [str(bin_folder / "postgres"), "-D", str(folder / "data")]
+    command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     with _alone(folder):
         _await_end_of_other(folder)
         if not (folder / "data").exists():
             _create(folder, bin_folder, owner)
-        settings = {
-            "listen_addresses": "",
-            "port": str(PORT),
-            "unix_socket_directories": str(sockets),
-            "unix_socket_permissions": "0700",
-            "timezone": "UTC",
-            "log_timezone": "UTC",
-            **(options or {}),
-        }
-        command = [str(bin_folder / "postgres"), "-D", str(folder / "data")]
-        command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with (folder / "server.log").open("ab") as log:
-            guard = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "sh", *command],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **_as(owner),
-            )
-        server = Server(_dsn(sockets), folder, guard)
-        try:
-            _await_start(server, sockets)
-        except BaseException:
-            server.stop()
-            raise
-    return server
+        # Sessions of a killed server may live on for a moment; PostgreSQL refuses to start beside them.
+        until = time.monotonic() + (LEAVE_SECONDS if _clear_traces(folder, sockets) else 0)
+        while True:
+            server = _launch(folder, sockets, command, owner)
+            try:
+                _await_start(server, sockets)
+                return server
+            except BaseException as error:
+                server.stop()
+                if not isinstance(error, StoreAway) or time.monotonic() > until:
+                    raise
+            time.sleep(0.2)
 
 
 def running(folder: Path) -> str | None:
@@ -240,6 +236,19 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def _launch(folder: Path, sockets: Path, command: list[str], owner: pwd.struct_passwd | None) -> Server:
+    with (folder / "server.log").open("ab") as log:
+        guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "sh", *command],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            **_as(owner),
+        )
+    return Server(_dsn(sockets), folder, guard)
+
+
 def _await_start(server: Server, sockets: Path) -> None:
     until = time.monotonic() + START_SECONDS
     while server.guard.poll() is None and time.monotonic() < until:
@@ -255,7 +264,11 @@ def _await_start(server: Server, sockets: Path) -> None:
                 cursor.execute(f'CREATE DATABASE "{DATABASE}"')
         connection.close()
         return
-    raise StoreAway(f"The embedded database in {server.folder} does not start.", f"See {server.folder / 'server.log'}.")
+    log = server.folder / "server.log"
+    last = log.read_text(errors="replace").strip().splitlines()[-20:]
+    # What the server gave as its reason; the lines after it only say that it went.
+    reason = next((line for line in reversed(last) if "FATAL" in line or "PANIC" in line), "no reason given")
+    raise StoreAway(f"The embedded database in {server.folder} does not start ({reason}).", f"See {log}.")
 
 
 def _await_end_of_other(folder: Path) -> None:
@@ -264,8 +277,20 @@ def _await_end_of_other(folder: Path) -> None:
         if time.monotonic() > until:
             raise Conflict(f"The database in {folder} is in use by process {pid}.", "Stop that run first.")
         time.sleep(0.05)
-    # Left by a killed server. Its number may be somebody else's by now, which PostgreSQL would take for a live one.
-    (folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _clear_traces(folder: Path, sockets: Path) -> bool:
+    """Remove what a killed server left, True where there was something.
+
+    The number that stands there may be another process's by now, which PostgreSQL would take for a live server.
+    """
+    traces = [folder / "data" / "postmaster.pid", *sockets.glob(f".s.PGSQL.{PORT}*")]
+    found = False
+    for trace in traces:
+        with suppress(FileNotFoundError):
+            trace.unlink()
+            found = True
+    return found
 
 
 def _pid_lines(folder: Path) -> list[str]:

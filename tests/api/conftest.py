@@ -94,7 +94,6 @@ class People:
             self.made[role, source] = browser(self.address, self.token(role, source))
         return self.made[role, source]
 
-
     def close(self) -> None:
         for client in self.made.values():
             client.close()
@@ -140,7 +139,7 @@ def box(folder: Path, dsn: str, shelf: Shelf) -> Settings:
     return settings
 
 
-def make_token(engine: Engine, role: str, source: str = "api", name: str = "", **more: Any) -> str:
+def make_token(engine: Engine, role: Any, source: Any = "api", name: str = "", **more: Any) -> str:
     with engines.transaction(engine) as connection:
         return principals.create_token(connection, name or f"{role} by {source}", role, source, **more)
 

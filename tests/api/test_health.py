@@ -123,9 +123,7 @@ def test_files_that_nobody_takes(context: Context) -> None:
     assert "lathe" in found(context)["drop"].sentence or "b.csv" in found(context)["drop"].sentence
 
 
-def test_a_disk_that_cannot_be_written_to_or_is_full(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_cannot_be_written_to_or_is_full(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.statvfs(context.settings.data_dir)
 
     def pretend(**changed: int) -> None:

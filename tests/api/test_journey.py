@@ -105,9 +105,7 @@ def test_a_part_that_another_works_on_is_a_conflict(box: pipeline.Box, schedule:
     assert schedule.predict_part(part["id"])["rows"] == 30
 
 
-def test_a_part_that_cannot_be_predicted_counts_its_tries(
-    box: pipeline.Box, schedule: Client, engine: Engine
-) -> None:
+def test_a_part_that_cannot_be_predicted_counts_its_tries(box: pipeline.Box, schedule: Client, engine: Engine) -> None:
     drop(box.settings, "shift.csv", lines(30))
     pipeline.ingest(box)
     (part,) = schedule.parts()
@@ -229,7 +227,10 @@ def test_filters_of_predictions_agree_with_the_rows(box: pipeline.Box, api: Clie
         ({"verdict": "failing"}, lambda row: row["failing"]),
         ({"verdict": "passing"}, lambda row: not row["failing"]),
         ({"min_probability": 0.3}, lambda row: row["probability"] >= 0.3),
-        ({"min_probability": 0.01, "machine": "mill-1"}, lambda r: r["probability"] >= 0.01 and r["machine"] == "mill-1"),
+        (
+            {"min_probability": 0.01, "machine": "mill-1"},
+            lambda r: r["probability"] >= 0.01 and r["machine"] == "mill-1",
+        ),
         ({"source": "api"}, lambda row: False),
         ({"profile": "milling", "source": "scheduled"}, lambda row: True),
         ({"profile": "pump"}, lambda row: False),

@@ -33,7 +33,7 @@ PUMP = {"profile": "pump"}
 
 def stored(engine: Engine) -> int:
     with engine.connect() as connection:
-        return connection.execute(text("SELECT count(*) FROM prediction")).scalar_one()
+        return int(connection.execute(text("SELECT count(*) FROM prediction")).scalar_one())
 
 
 def test_an_answer_holds_what_was_stored(operator: httpx.Client, engine: Engine, shelf: Shelf) -> None:
@@ -72,7 +72,9 @@ def test_the_scores_are_those_of_the_model(operator: httpx.Client, settings: Set
     served = models.get("milling")
     frame = small_models.rows(served.profile, 300, seed=7)
     names = [column.name for column in served.profile.columns if schema.needed(column)]
-    answer = operator.post("/predict", params=MILL, json={"rows": frame.select(names).to_dicts(), "machine": "m"}).json()
+    answer = operator.post(
+        "/predict", params=MILL, json={"rows": frame.select(names).to_dicts(), "machine": "m"}
+    ).json()
     scores = served.scorer.score(features.matrix(served.profile, frame))
     assert [p["probability"] for p in answer["predictions"]] == pytest.approx(scores.probability.tolist(), abs=1e-6)
     assert [p["failing"] for p in answer["predictions"]] == scores.failing.tolist()
@@ -132,9 +134,7 @@ def test_rows_of_nobody_are_no_machine(operator: httpx.Client, engine: Engine) -
         ({"_row": 7}, "not a column"),
     ],
 )
-def test_one_bad_row_and_nothing_is_stored(
-    still: People, change: dict[str, Any], word: str
-) -> None:
+def test_one_bad_row_and_nothing_is_stored(still: People, change: dict[str, Any], word: str) -> None:
     body = {"rows": [ROW, ROW | change, FAILING], "machine": "mill-1"}
     problem = assert_problem(still("operator").post("/predict", params=MILL, json=body), 422, "rows")
     assert [bad["row"] for bad in problem["rows"]] == [2]
@@ -170,7 +170,9 @@ def test_a_key_that_is_missing_is_named(still: People) -> None:
     ],
 )
 def test_another_shape_is_refused_as_a_whole(still: People, body: bytes) -> None:
-    response = still("operator").post("/predict", params=MILL, content=body, headers={"content-type": "application/json"})
+    response = still("operator").post(
+        "/predict", params=MILL, content=body, headers={"content-type": "application/json"}
+    )
     assert_problem(response, 400, "request")
 
 
@@ -200,7 +202,9 @@ def test_too_many_json_rows_are_too_large(still: People) -> None:
 
 
 CSV = schema.example_csv(profiles.load("milling"))
-BAD_LINES = "2,M14861,M,298.1,308.6,1551,-5,100\n3,M14862,M,abc,308.6,1551,42,100\n4,M14863,L,298.1,308.6,1300,60.0,230\n"
+BAD_LINES = (
+    "2,M14861,M,298.1,308.6,1551,-5,100\n3,M14862,M,abc,308.6,1551,42,100\n4,M14863,L,298.1,308.6,1300,60.0,230\n"
+)
 
 
 def test_a_csv_keeps_its_good_rows(operator: httpx.Client, engine: Engine) -> None:
@@ -325,7 +329,8 @@ def test_a_refused_request_leaves_its_key_free(operator: httpx.Client) -> None:
 
 
 def test_one_key_from_many_threads_is_stored_once(operator: httpx.Client, engine: Engine) -> None:
-    body, answers = {"rows": [ROW, FAILING], "machine": "mill-1"}, []
+    body = {"rows": [ROW, FAILING], "machine": "mill-1"}
+    answers: list[httpx.Response] = []
 
     def send() -> None:
         answers.append(operator.post("/predict", params=MILL, json=body, headers={"idempotency-key": "one"}))

@@ -114,7 +114,11 @@ def test_json_is_read_strictly(body: bytes) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
@@ -126,6 +130,8 @@ def test_all_other_json_is_read_as_it_stands(value: object) -> None:
 
 
 @given(st.lists(st.none() | st.text(max_size=5), max_size=3), st.lists(st.none() | st.text(max_size=5), max_size=3))
-def test_two_requests_share_a_digest_only_if_they_are_the_same(first: list[str | None], second: list[str | None]) -> None:
+def test_two_requests_share_a_digest_only_if_they_are_the_same(
+    first: list[str | None], second: list[str | None]
+) -> None:
     assert (wire.digest(first, b"x") == wire.digest(second, b"x")) == (first == second)
     assert wire.digest(first, b"x") != wire.digest(first, b"y")

@@ -102,7 +102,9 @@ def _path(api: Api, file_id: int, column: str, missing: str) -> tuple[Path, str]
     root = api.settings.data_dir.resolve()
     path = (root / found[column]).resolve()
     if not path.is_relative_to(root) or not path.is_file():
-        raise NotFound(f"File {file_id} has {missing} on this disk any more.", "It may have been evicted after its upload.")
+        raise NotFound(
+            f"File {file_id} has {missing} on this disk any more.", "It may have been evicted after its upload."
+        )
     return path, path.name
 
 

@@ -33,7 +33,9 @@ class PartFailed(RequestError):
 def _scheduler(who: Annotated[Principal, Depends(Needs("operator"))]) -> Principal:
     """Files are predicted by the schedule: what others ask for counts as another source."""
     if who.source != "scheduled" and not who.outranks("admin"):
-        raise Forbidden("Parts are predicted by the schedule.", "Use a token with the source scheduled, or the role admin.")
+        raise Forbidden(
+            "Parts are predicted by the schedule.", "Use a token with the source scheduled, or the role admin."
+        )
     return who
 
 

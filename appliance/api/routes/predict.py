@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
@@ -10,11 +11,14 @@ from starlette.responses import Response
 
 from appliance.api import wire
 from appliance.api.auth import Operator
+from appliance.api.middleware import announced
 from appliance.api.query import Moment, ProfileName, Text
 from appliance.api.respond import Json
 from appliance.api.state import State
 from appliance.api.submit import submit
 from appliance.api.wire import Ask
+
+_SMALL = 1024 * 1024
 
 router = APIRouter(tags=["predictions"])
 
@@ -53,10 +57,13 @@ async def predict(
     stored, the bad ones come back with their reasons. `machine` and `time` as parameters are for CSV and Parquet."""
     headers = request.headers
     format_, accept = wire.format_of(headers.get("content-type")), wire.accepted(headers.get("accept"))
-    body = await request.body()
-    digest = wire.digest((profile, machine, time, format_, accept), body)
-    ask = Ask(profile, machine, time, format_, accept, idempotency_key, digest)
-    answer = await run_in_threadpool(submit, api, who, ask, body)
+    size = announced(request.scope)
+    # Before its body is read: what waits in memory is what the limit is about.
+    async with api.large if size is None or size > _SMALL else nullcontext():
+        body = await request.body()
+        digest = wire.digest((profile, machine, time, format_, accept), body)
+        ask = Ask(profile, machine, time, format_, accept, idempotency_key, digest)
+        answer = await run_in_threadpool(submit, api, who, ask, body)
     response = Response(answer.content, media_type=wire.media_type(answer.format))
     response.headers["rows-rejected"] = str(answer.rejected)
     if answer.replayed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -147,8 +148,6 @@ def test_a_box_without_keys_trusts_nothing(copy: Path, no_runtime: None) -> None
 
 
 def _sums(change: Callable[[list[str]], list[str]]) -> bytes:
-    import hashlib
-
     contents = small_models.files("milling")
     lines = [f"{hashlib.sha256(contents[name]).hexdigest()}  {name}" for name in sorted(contents)]
     return "".join(f"{line}\n" for line in change(lines)).encode()
@@ -203,36 +202,36 @@ def _first(place: str, value: object) -> Callable[[dict[str, Any]], None]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("spoil", "reason"),
     [
-        ({"profile.toml": b"\xff\xfe"}, "profile"),
-        ({"profile.toml": b"name = 'milling'"}, "profile"),
-        ({"profile.toml": small_models.files("pump")["profile.toml"]}, "card"),
-        ({"card.json": b"[]"}, "card"),
-        ({"card.json": b"{" * 100_000}, "card"),
-        ({"card.json": _card(version=None)}, "card"),
-        ({"card.json": _card(version="../../evil")}, "card"),
-        ({"card.json": _card(version="V1")}, "card"),
-        ({"card.json": _card(version="v" * 62)}, "card"),
-        ({"card.json": _card(version="v1\n")}, "card"),
-        ({"card.json": _card(profile_hash="0" * 64)}, "card"),
-        ({"golden.json": b"null"}, "golden"),
-        ({"golden.json": b"[" * 100_000}, "golden"),
-        ({"golden.json": b"{}"}, "golden"),
-        ({"golden.json": _golden(lambda g: g.update({k: v[:49] for k, v in g.items()}))}, "golden"),
-        ({"golden.json": _golden(lambda g: g["matrix"].pop())}, "golden"),
-        ({"golden.json": _golden(_first("matrix", [0.0]))}, "golden"),
-        ({"golden.json": _golden(_first("expected", ["x"] * 5))}, "golden"),
-        ({"golden.json": _golden(_first("expected", [None] * 5))}, "golden"),
-        ({"golden.json": _golden(_first("expected", [1.5] * 5))}, "golden"),
-        ({"golden.json": _golden(_first("failing", 1))}, "golden"),
-        ({"golden.json": _golden(_set("failing", []))}, "golden"),
+        (lambda: {"profile.toml": b"\xff\xfe"}, "profile"),
+        (lambda: {"profile.toml": b"name = 'milling'"}, "profile"),
+        (lambda: {"profile.toml": small_models.files("pump")["profile.toml"]}, "card"),
+        (lambda: {"card.json": b"[]"}, "card"),
+        (lambda: {"card.json": b"{" * 100_000}, "card"),
+        (lambda: {"card.json": _card(version=None)}, "card"),
+        (lambda: {"card.json": _card(version="../../evil")}, "card"),
+        (lambda: {"card.json": _card(version="V1")}, "card"),
+        (lambda: {"card.json": _card(version="v" * 62)}, "card"),
+        (lambda: {"card.json": _card(version="v1\n")}, "card"),
+        (lambda: {"card.json": _card(profile_hash="0" * 64)}, "card"),
+        (lambda: {"golden.json": b"null"}, "golden"),
+        (lambda: {"golden.json": b"[" * 100_000}, "golden"),
+        (lambda: {"golden.json": b"{}"}, "golden"),
+        (lambda: {"golden.json": _golden(lambda g: g.update({k: v[:49] for k, v in g.items()}))}, "golden"),
+        (lambda: {"golden.json": _golden(lambda g: g["matrix"].pop())}, "golden"),
+        (lambda: {"golden.json": _golden(_first("matrix", [0.0]))}, "golden"),
+        (lambda: {"golden.json": _golden(_first("expected", ["x"] * 5))}, "golden"),
+        (lambda: {"golden.json": _golden(_first("expected", [None] * 5))}, "golden"),
+        (lambda: {"golden.json": _golden(_first("expected", [1.5] * 5))}, "golden"),
+        (lambda: {"golden.json": _golden(_first("failing", 1))}, "golden"),
+        (lambda: {"golden.json": _golden(_set("failing", []))}, "golden"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused_even_when_signed(
-    signed_with: SignedWith, keys: Keys, no_runtime: None, changes: Mapping[str, bytes], reason: str
+    signed_with: SignedWith, keys: Keys, no_runtime: None, spoil: Callable[[], Mapping[str, bytes]], reason: str
 ) -> None:
-    assert refusal(signed_with(changes), keys) == reason
+    assert refusal(signed_with(spoil()), keys) == reason
 
 
 def test_a_model_that_misses_its_golden_rows_is_refused(signed_with: SignedWith, keys: Keys) -> None:

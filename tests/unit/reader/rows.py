@@ -32,7 +32,10 @@ def text_profile(columns: str = "abc", **form: Any) -> Profile:
         "machine": {"from": "constant", "value": "M1"},
         "time": {"from": "arrival"},
         "columns": [
-            *({"name": c, "header": c, "title": c, "role": "context", "type": "text", "nullable": True} for c in columns),
+            *(
+                {"name": c, "header": c, "title": c, "role": "context", "type": "text", "nullable": True}
+                for c in columns
+            ),
             {"name": "reading", "header": "reading", "title": "Reading", "type": "number"},
         ],
         "model": {"inputs": ["reading"]},

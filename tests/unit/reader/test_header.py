@@ -16,7 +16,7 @@ PUMP = profiles.load("pump")
 
 
 def header_of(line: str, row: str) -> list[str]:
-    with read_bytes(f"{line}\n{row}\n".encode(), "csv", PUMP) as reader:
+    with read_bytes(f"\ufeff{line}\n{row}\n".encode(), "csv", PUMP) as reader:
         assert len(list(reader)) == 1
         return reader.header
 
@@ -29,13 +29,13 @@ def test_header_alias_and_name_in_code_all_name_a_column() -> None:
 
 def test_composed_and_decomposed_letters_are_the_same() -> None:
     profile = profiles.changed("pump", 'header = "Druck [bar]"', 'header = "Größe [bar]"')
-    with read_bytes("Gro\u0308ße [bar]\n1\n".encode(), "csv", profile) as reader:
+    with read_bytes("\ufeffGro\u0308ße [bar]\n1\n".encode(), "csv", profile) as reader:
         assert headers.known(reader.header, profile)["Größe [bar]"].name == "pressure"
 
 
 @pytest.mark.parametrize("line", ["Pumpe;Pumpe", "Temperatur;Temperatur [°C]", "Temperatur;temperature"])
 def test_a_column_that_is_there_twice_is_refused(line: str) -> None:
-    assert refusal(f"{line}\n1;2\n".encode(), PUMP).reason == "duplicate_column"
+    assert refusal(f"\ufeff{line}\n1;2\n".encode(), PUMP).reason == "duplicate_column"
 
 
 def test_columns_without_a_name_or_with_the_same_unknown_one_are_kept_apart() -> None:

@@ -82,13 +82,13 @@ def test_what_is_refused_in_a_csv_is_refused_here() -> None:
     assert refusal(parquet(pl.DataFrame({"Temperatur": [1], "temperature": [1]})), PUMP, "parquet").reason == (
         "duplicate_column"
     )
-    assert refusal(parquet(pl.DataFrame({"vibration": []}, schema={"vibration": pl.Float64})), PUMP, "parquet").reason == (
-        "no_rows"
-    )
+    assert refusal(
+        parquet(pl.DataFrame({"vibration": []}, schema={"vibration": pl.Float64})), PUMP, "parquet"
+    ).reason == ("no_rows")
     assert refusal(parquet(pl.DataFrame({"vibration": [1.0] * 9})), PUMP, "parquet", row_limit=8).reason == "too_large"
 
 
-def test_a_few_bytes_that_claim_a_hundred_million_rows_cost_one_slice() -> None:
+def test_a_few_bytes_that_claim_millions_of_rows_cost_one_slice() -> None:
     target = io.BytesIO()
     pl.select(pl.repeat(1.0, 20_000_000).alias("vibration")).lazy().sink_parquet(target, row_group_size=20_000_000)
     assert len(target.getvalue()) < 200_000
@@ -106,6 +106,13 @@ def test_damaged_files_are_refused_never_a_crash() -> None:
         try:
             assert sum(batch.rows for batch in batches(bytes(data), PUMP)) >= 0
         except FileRefused as refused:
-            assert refused.reason in {"format", "header", "duplicate_column", "no_rows", "too_large", "too_many_columns"}
+            assert refused.reason in {
+                "format",
+                "header",
+                "duplicate_column",
+                "no_rows",
+                "too_large",
+                "too_many_columns",
+            }
     for data in (b"", b"PAR1", good[:-1], good[:50], b"PAR1" + b"\xff" * 100 + b"PAR1"):
         assert refusal(data, PUMP, "parquet").reason == "format"

@@ -14,7 +14,6 @@ import pytest
 
 from appliance.errors import Conflict, SettingError, StoreAway
 from appliance.store import embedded
-from tests.conftest import FAST
 
 _CHILD = """
 import sys, time
@@ -59,7 +58,8 @@ def answer(dsn: str, statement: str) -> list[tuple[object, ...]]:
 
 
 def start(folder: Path) -> embedded.Server:
-    return embedded.start(folder, options=FAST)
+    # Processes are killed here, and never the power.
+    return embedded.start(folder, options={"fsync": "off"})
 
 
 def gone(folder: Path, seconds: float = 15) -> bool:
@@ -223,10 +223,9 @@ def test_a_missing_package_names_the_extra(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_a_server_that_cannot_start_says_where_to_look(folder: Path) -> None:
-    with pytest.raises(StoreAway, match=r"server\.log"):
+    with pytest.raises(StoreAway, match=r"nonsense.*server\.log"):
         embedded.start(folder, options={"shared_buffers": "nonsense"})
     assert left(folder) == []
-    assert "nonsense" in (folder / "server.log").read_text()
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

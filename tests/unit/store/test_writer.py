@@ -1,3 +1,4 @@
+# ruff: noqa: PT012  (what a transaction raises comes at the end of its block)
 from __future__ import annotations
 
 import threading

@@ -1,0 +1,176 @@
+"""What disk, CPU and libraries allow on this machine for the same rows; run on a box whose file was predicted. Prints JSON.
+
+Each figure is the plain library call over all rows at once, with nothing of the appliance's promises around it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+import psycopg2
+from numpy.typing import NDArray
+
+from appliance import bundle, contract, features, settings, signing
+from appliance.bundle import Bundle
+from appliance.onnx_gate import INPUT, OUTPUT
+from appliance.profile import Column
+from appliance.settings import Settings
+from tests.bench import steps
+from tests.bench.workplace import PROFILE
+
+SLICE = 100_000
+CHEAP = 5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    box = settings.load()
+    served = bundle.active(box.models, PROFILE, signing.trusted_keys(box.keys))
+    good = next(box.good.rglob("*.parquet"))
+    scratch = box.work / "limits"
+    scratch.mkdir(parents=True)
+    rows = pl.read_parquet(good)
+    matrix = features.matrix(served.profile, rows)
+    session = _session(served.model_bytes, box.scoring_threads)
+    cheap, dear = max(CHEAP, options.repeats), options.repeats
+    found = {
+        "read the bytes": _times(cheap, lambda: _read(options.source)),
+        "copy": _times(cheap, lambda: _copy(options.source, scratch / "copy")),
+        "hash": _times(cheap, lambda: _hash(options.source)),
+        steps.READ: _times(cheap, lambda: pl.read_csv(options.source, infer_schema=False)),
+        steps.CHECK: _check(served, options.source, dear),
+        steps.GOOD: _times(cheap, lambda: _write(rows, scratch / "rows.parquet")),
+        steps.READ_PART: _times(cheap, lambda: pl.read_parquet(good)),
+        steps.FEATURES: _times(cheap, lambda: features.matrix(served.profile, rows)),
+        steps.SCORE: _times(dear, lambda: _score(session, matrix)),
+        **_database(box, dear),
+    }
+    print(json.dumps(found))
+    return 0
+
+
+def _times(repeats: int, function: Callable[[], Any]) -> list[float]:
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def _read(path: Path) -> None:
+    with path.open("rb", buffering=0) as file:
+        while file.read(2**20):
+            pass
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    _sync(target)
+
+
+def _hash(path: Path) -> None:
+    with path.open("rb") as file:
+        hashlib.file_digest(file, "sha256")
+
+
+def _write(rows: pl.DataFrame, path: Path) -> None:
+    rows.write_parquet(path, compression="lz4")
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _check(served: Bundle, source: Path, repeats: int) -> list[float]:
+    """Every cell cast once, every rule looked at once, by plain expressions."""
+    profile = served.profile
+    cells = pl.read_csv(source, infer_schema=False)
+    known = [column for column in profile.columns if column.header in cells.columns]
+    rules = list(contract.rules(profile, [column.name for column in known]))
+
+    def check() -> None:
+        typed = cells.select(_cast(column) for column in known)
+        typed.select((~rule.holds).any().alias(str(number)) for number, rule in enumerate(rules))
+
+    return _times(repeats, check)
+
+
+def _cast(column: Column) -> pl.Expr:
+    cell = pl.col(column.header)
+    kind = features.dtype(column)
+    return ((cell == "1") if column.type == "boolean" else cell.cast(kind, strict=False)).alias(column.name)
+
+
+def _session(model: bytes, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _score(session: ort.InferenceSession, matrix: NDArray[np.float32]) -> None:
+    for start in range(0, len(matrix), SLICE):
+        session.run([OUTPUT], {INPUT: matrix[start : start + SLICE]})
+
+
+def _database(box: Settings, repeats: int) -> dict[str, list[float]]:
+    connection = psycopg2.connect(box.require_dsn())
+    try:
+        with connection.cursor() as cursor:
+            return {steps.STORE: list(_copies(cursor, repeats)), steps.COMMIT: list(_commits(cursor))}
+    finally:
+        connection.close()
+
+
+def _copies(cursor: Any, repeats: int) -> Iterator[float]:
+    """The very rows that were predicted, put back into the same table from memory."""
+    cursor.execute("SELECT DISTINCT tableoid::regclass::text FROM prediction")
+    ((partition,),) = cursor.fetchall()
+    rows = io.BytesIO()
+    cursor.copy_expert(f"COPY {partition} TO STDOUT (FORMAT binary)", rows)
+    for _ in range(repeats):
+        cursor.execute(f"TRUNCATE {partition}")
+        cursor.connection.commit()
+        cursor.connection.autocommit = True
+        cursor.execute("CHECKPOINT")
+        cursor.connection.autocommit = False
+        rows.seek(0)
+        start = time.perf_counter()
+        cursor.copy_expert(f"COPY {partition} FROM STDIN (FORMAT binary)", rows, size=2**20)
+        cursor.connection.commit()
+        yield time.perf_counter() - start
+
+
+def _commits(cursor: Any) -> Iterator[float]:
+    cursor.execute("CREATE TABLE limit_commit (n integer)")
+    cursor.connection.commit()
+    for number in range(20):
+        cursor.execute("INSERT INTO limit_commit VALUES (%s)", [number])
+        start = time.perf_counter()
+        cursor.connection.commit()
+        yield time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    sys.exit(main())

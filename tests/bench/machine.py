@@ -1,0 +1,62 @@
+"""The machine that was measured, and how much of it others took meanwhile."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+MIB = 1024 * 1024
+
+
+def facts() -> dict[str, Any]:
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "cpu": _cpu(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def peak_mib(pid: int | str = "self") -> float:
+    """The most memory that the process ever held (VmHWM)."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found.group(1)) / 1024 if found else 0.0
+
+
+def busy_seconds() -> float:
+    """CPU seconds that all processes of this machine, and its host's other guests, have taken from it."""
+    words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _idle, _wait, irq, soft, steal = (int(word) for word in words[:8])
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def tree_seconds(*roots: int) -> float:
+    """CPU seconds of these processes, what they started, and what of that has ended."""
+    tick = os.sysconf("SC_CLK_TCK")
+    total, open_ = 0.0, list(roots)
+    while open_:
+        pid = open_.pop()
+        try:
+            # The name in brackets may hold blanks.
+            words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += sum(int(word) for word in words[11:15]) / tick
+        open_ += children(pid)
+    return total
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _cpu() -> str:
+    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found.group(1).strip() if found else platform.processor() or platform.machine()

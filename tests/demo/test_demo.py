@@ -1,0 +1,149 @@
+"""``make demo`` as a visitor runs it: the whole road in child processes, and nothing left of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from appliance import bundle, signing
+from tests import small_models
+from tests.datasets import dataset
+
+KEYS = {
+    "files", "rows_in", "rows_good", "rows_bad", "rows_predicted", "failures_predicted", "duplicates", "quarantined",
+    "issues", "seconds", "model_version",
+}  # fmt: skip
+
+
+def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("APPLIANCE_")}
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "appliance", "demo", "--folder", str(folder), "--port", "0", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _once(folder: Path, *arguments: str) -> tuple[dict[str, object], str]:
+    demo = _start(folder, "--once", "--json", *arguments)
+    out, err = demo.communicate(timeout=240)
+    assert demo.returncode == 0, err
+    result: dict[str, object] = json.loads(out.splitlines()[-1])
+    return result, err
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A demo's folder in which a small model serves already, so that none is trained."""
+    data = tmp_path / "demo" / "data"
+    key = data / "keys" / "signing.key"
+    signing.create_key(key)
+    (data / "models").mkdir()
+    made = bundle.publish(small_models.files("milling"), data / "models", key)
+    bundle.activate(data / "models", "milling", made.version, signing.trusted_keys(key.parent))
+    return tmp_path / "demo"
+
+
+@pytest.fixture
+def live(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo that runs, with its first predictions made."""
+    demo = _start(folder, "--rows-per-file", "40")
+    try:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "predicted" in line and "predicted 0" not in line:
+                break
+        yield demo
+    finally:
+        demo.kill()
+        demo.communicate()
+
+
+def _gone(processes: list[psutil.Process], seconds: float) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return not alive
+
+
+def test_from_nothing_to_an_exact_accounting_and_again(tmp_path: Path) -> None:
+    first, said = _once(tmp_path / "demo")
+    assert set(first) >= KEYS | {"precision", "recall"}
+    assert "training on them" in said
+    assert first["rows_in"] == first["rows_good"] + first["rows_bad"]  # type: ignore[operator]
+    assert first["rows_predicted"] == first["rows_good"] > 0  # type: ignore[operator]
+    assert first["issues"], "the plant plays faults"
+    again, said = _once(tmp_path / "demo")
+    assert "training on them" not in said
+    assert again["model_version"] == first["model_version"]
+    assert again["duplicates"] == 0, "the plant goes on where it stopped"
+    assert again["rows_predicted"] == again["rows_good"] > 0  # type: ignore[operator]
+
+
+def test_a_file_of_ones_own_is_played_row_by_row(folder: Path) -> None:
+    data = dataset("ai4i2020.csv")
+    first, _ = _once(folder, "--data", str(data))
+    counts = {name: first[name] for name in ("rows_in", "rows_good", "rows_bad", "rows_predicted", "duplicates")}
+    assert counts == {"rows_in": 10_000, "rows_good": 10_000, "rows_bad": 0, "rows_predicted": 10_000, "duplicates": 0}
+    again, _ = _once(folder, "--data", str(data))
+    assert again["duplicates"] == first["files"]
+    assert {**again, "seconds": 0, "duplicates": 0} == {**first, "seconds": 0}
+
+
+def test_ctrl_c_ends_everything(live: subprocess.Popen[str]) -> None:
+    processes = psutil.Process(live.pid).children(recursive=True)
+    names = " ".join(" ".join(process.cmdline()) for process in processes)
+    assert "appliance api" in names
+    assert "model.simulate" in names
+    assert "postgres" in names
+    live.send_signal(signal.SIGINT)
+    _, err = live.communicate(timeout=60)
+    assert live.returncode == 0, err
+    assert "no process is left" in err
+    assert _gone(processes, 1)
+
+
+def test_a_killed_demo_leaves_no_process_either(live: subprocess.Popen[str]) -> None:
+    processes = psutil.Process(live.pid).children(recursive=True)
+    live.kill()
+    assert _gone(processes, 30)
+
+
+def test_a_dead_child_ends_the_demo_with_a_sentence(live: subprocess.Popen[str]) -> None:
+    processes = psutil.Process(live.pid).children(recursive=True)
+    [api] = [process for process in processes if "api" in process.cmdline()]
+    api.kill()
+    _, err = live.communicate(timeout=60)
+    assert live.returncode == 1
+    assert "The API ended" in err
+    assert _gone(processes, 1)
+
+
+def test_one_demo_a_folder(live: subprocess.Popen[str], folder: Path) -> None:
+    second = _start(folder, "--once")
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "A demo is running" in err
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    demo = _start(tmp_path / "demo", "--data", "absent.csv")
+    _, err = demo.communicate(timeout=60)
+    assert demo.returncode == 2
+    assert err.strip() == "appliance: There is no file absent.csv. Mend the path after DATA= or --data."
+
+
+def test_a_hopeless_file_is_quarantined_and_counted(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n" + "1,2\n" * 300)
+    result, _ = _once(folder, "--data", str(other))
+    assert result["rows_in"] == 0
+    assert result["quarantined"] == 2

@@ -1,0 +1,32 @@
+"""What the killed processes do: the product's own code, as its commands and the API's routes call it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from appliance import bundle, pipeline, signing
+from appliance.api.state import Api
+from appliance.predict import predict_part
+from appliance.serving import Models
+from appliance.settings import Settings
+from appliance.store import engine, parts
+
+
+def ingest(settings: Settings) -> dict[str, Any]:
+    """`appliance ingest`."""
+    box = pipeline.open_box(settings)
+    return pipeline.ingest(box).as_dict()
+
+
+def predict(settings: Settings) -> dict[str, Any]:
+    """What the API does for `appliance predict`: each waiting part in a transaction of its own."""
+    api = Api(settings, engine.connect(settings.require_dsn(), "faults"), Models(settings))
+    api.models.refresh()
+    with api.transaction() as connection:
+        waiting = parts.waiting_parts(connection, 100)
+    rows = 0
+    for part in waiting:
+        with api.transaction() as connection:
+            rows += predict_part(connection, api.models, part.id, settings).rows
+    return {"parts": len(waiting), "rows": rows}
