@@ -1,7 +1,8 @@
-"""The contract: what a validated row of a profile promises, once as rules and once as a Pandera schema over them.
+"""The contract: what a validated row of a profile promises, as rules and as the Pandera schema made of them.
 
-Every check is written once, as a Polars expression. Files are validated with Pandera; the few rows of a request take
-the same expressions directly, because Pandera costs milliseconds however few they are.
+The rules say which rows are bad and why, at the same price however many that are. What they leave is validated with
+Pandera, types and all, before it counts as good. The few rows of a request are spared that: Pandera takes
+milliseconds and a hundred megabytes however few they are.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from appliance.profile import Column, Profile
 if TYPE_CHECKING:
     import pandera.polars as pa
 
-# Rows up to which the expressions are used without Pandera.
+# Rows up to which the rules alone have to do.
 FEW_ROWS = 512
+
+Broken = list[tuple[str, str, NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,30 @@ def rules(profile: Profile, present: Sequence[str]) -> Iterator[Rule]:
             yield Rule(name, column.name, holds.fill_null(True))
 
 
-def broken(profile: Profile, frame: pl.DataFrame) -> list[tuple[str, str, NDArray[np.bool_]]]:
+def broken(profile: Profile, frame: pl.DataFrame) -> Broken:
     """(rule, column, true where a row breaks it; shape (rows,)) of the rules that any row of a typed frame breaks."""
-    return _by_pandera(profile, frame) if frame.height > FEW_ROWS else _by_expressions(profile, frame)
+    wanted = list(rules(profile, frame.columns))
+    result = frame.select((~rule.holds).alias(str(number)) for number, rule in enumerate(wanted))
+    return [(rule.name, rule.column, mask.to_numpy()) for rule, mask in zip(wanted, result, strict=True) if mask.any()]
+
+
+def validate(profile: Profile, frame: pl.DataFrame) -> Broken:
+    """What Pandera finds wrong with rows that broke no rule: nothing, unless this appliance has a fault."""
+    import pandera.config
+    import pandera.errors
+
+    present = [column.name for column in profile.columns if column.name in frame.columns]
+    wanted = schema(profile, present)
+    try:
+        # Environment variables can switch validation off; here it is what keeps bad rows out.
+        with pandera.config.config_context(
+            validation_enabled=True, validation_depth=pandera.config.ValidationDepth.SCHEMA_AND_DATA
+        ):
+            # A lazy frame would be checked for its types only, and pass.
+            wanted.validate(frame.select(present), lazy=True)
+    except pandera.errors.SchemaErrors as errors:
+        return _masks(errors.failure_cases, frame.height)
+    return []
 
 
 def schema(profile: Profile, present: Sequence[str]) -> pa.DataFrameSchema:
@@ -130,30 +154,7 @@ def _check_time(profile: Profile) -> None:
             raise ProfileError(profile.name, place, f"gives no date and time for {text!r}")
 
 
-def _by_expressions(profile: Profile, frame: pl.DataFrame) -> list[tuple[str, str, NDArray[np.bool_]]]:
-    wanted = list(rules(profile, frame.columns))
-    result = frame.select((~rule.holds).alias(str(number)) for number, rule in enumerate(wanted))
-    return [(rule.name, rule.column, mask.to_numpy()) for rule, mask in zip(wanted, result, strict=True) if mask.any()]
-
-
-def _by_pandera(profile: Profile, frame: pl.DataFrame) -> list[tuple[str, str, NDArray[np.bool_]]]:
-    import pandera.config
-    import pandera.errors
-
-    present = tuple(column.name for column in profile.columns if column.name in frame.columns)
-    wanted = schema(profile, present)
-    try:
-        # Environment variables can switch validation off; here it is what keeps bad rows out.
-        with pandera.config.config_context(
-            validation_enabled=True, validation_depth=pandera.config.ValidationDepth.SCHEMA_AND_DATA
-        ):
-            wanted.validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as errors:
-        return _masks(errors.failure_cases, frame.height)
-    return []
-
-
-def _masks(cases: Any, rows: int) -> list[tuple[str, str, NDArray[np.bool_]]]:
+def _masks(cases: Any, rows: int) -> Broken:
     if cases["index"].null_count():
         first = cases.filter(pl.col("index").is_null()).row(0, named=True)
         raise ApplianceError(

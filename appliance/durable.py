@@ -55,10 +55,15 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the one lock of a folder; it goes with the process that holds it."""
+    """Hold the one lock of a folder; it goes with the process that holds it.
+
+    Whoever writes files in such a folder does it under this lock: unfinished ones found here are a killed writer's.
+    """
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for left in folder.glob(".*.tmp"):
+            left.unlink(missing_ok=True)
         yield
     finally:
         os.close(descriptor)

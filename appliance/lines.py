@@ -19,6 +19,7 @@ from appliance.errors import FileRefused
 from appliance.lineshapes import NEWLINE, Shapes
 
 BLOCK = 16 * 2**20  # bytes of text in a block, however few lines that is
+GROUP = 256  # lines that are tried together first
 QUOTE_FAULTS = 1000  # each costs a second look at the lines behind it; more of them are no accident
 
 # What can be wrong with a line as a whole.
@@ -99,9 +100,9 @@ class Lines:
         others: list[Irregular] = []
         taken = np.zeros(last - first, dtype=np.bool_)  # lines that are read by themselves or belong to one that is
         self._line = self._one_by_one(first, last, shapes.quoted & ~shapes.simple, taken, others)
-        if self._must_end and self._unended and self._line >= len(self._ends):
-            if taken[-1] or not shapes.blank[-1]:
-                self._cut_off(first, last, taken, others)
+        at_end = self._unended and self._line >= len(self._ends)
+        if self._must_end and at_end and (taken[-1] or not shapes.blank[-1]):
+            self._cut_off(first, last, taken, others)
         plain = shapes.plain(self._width) & ~taken
         for index in np.flatnonzero(~(plain | taken | shapes.blank)).tolist():
             cells = self._cells_of(first + index)
@@ -114,25 +115,43 @@ class Lines:
     ) -> int:
         """Read the wanted lines strictly, and those that a quote ties to them; returns the line after the last."""
         after = 0
-        for index in np.flatnonzero(wanted).tolist():
-            if index < after:
+        indices = np.flatnonzero(wanted).tolist()
+        for start in range(0, len(indices), GROUP):
+            group = [index for index in indices[start : start + GROUP] if index >= after]
+            cells = self._lines_alone([first + index for index in group])
+            if cells is not None:
+                others += [Irregular(index, row, self._judged(row)) for index, row in zip(group, cells, strict=True)]
+                taken[group] = True
                 continue
-            record = self._record(first + index)
-            if record is None:
-                self._quote_faults += 1
-                if self._quote_faults > QUOTE_FAULTS:
-                    raise FileRefused(
-                        "quotes",
-                        f"More than {QUOTE_FAULTS:,} rows hold a quote that does not close.",
-                        "Export the file with every quote inside a cell doubled, or without quotes.",
-                    )
-                others.append(Irregular(index, self._cells_of(first + index), BROKEN))
-                after = index + 1
-            else:
-                others.append(Irregular(index, record.cells, self._judged(record.cells)))
-                after = index + record.lines
-            taken[index:after] = True
+            for index in group:
+                if index >= after:
+                    after = self._one(first, index, others)
+                    taken[index:after] = True
         return max(last, first + after)
+
+    def _one(self, first: int, index: int, others: list[Irregular]) -> int:
+        """Read the record that starts on a line; returns the index of the line behind it."""
+        record = self._record(first + index)
+        if record is not None:
+            others.append(Irregular(index, record.cells, self._judged(record.cells)))
+            return index + record.lines
+        self._quote_faults += 1
+        if self._quote_faults > QUOTE_FAULTS:
+            raise FileRefused(
+                "quotes",
+                f"More than {QUOTE_FAULTS:,} rows hold a quote that does not close.",
+                "Export the file with every quote inside a cell doubled, or without quotes.",
+            )
+        others.append(Irregular(index, self._cells_of(first + index), BROKEN))
+        return index + 1
+
+    def _lines_alone(self, lines: list[int]) -> list[list[str]] | None:
+        """The cells of lines each of which is a record; None where any is more, less or unsound."""
+        try:
+            rows = list(csv.reader(map(self._text_of, lines), delimiter=self._separator, strict=True))
+        except csv.Error:
+            return None
+        return [self._restored(row) for row in rows] if len(rows) == len(lines) else None
 
     def _record(self, line: int) -> _Record | None:
         """The record that starts on that line, however many lines it takes; None where its quotes are not sound."""

@@ -25,22 +25,20 @@ class Shapes:
         self._data = data
         self._ends = ends
         self._starts = np.concatenate(([0], ends[:-1] + 1))
-        self._separators = np.flatnonzero(data == separator)
+        self._separator = separator
         returns = np.flatnonzero(data == RETURN)
         closing = data[np.minimum(returns + 1, len(data) - 1)] == NEWLINE
-        self._stray_return = self._flags(returns[~closing])
-        lengths = ends - self._starts
-        if closing.any():
-            lengths = lengths - self._flags(returns[closing])
-        self.blank: Flags = lengths == 0
+        self._stray_return: Flags = self._per_line(returns[~closing]) > 0
+        self.blank: Flags = ends - self._starts == (self._per_line(returns[closing]) > 0)
         self._quotes = np.flatnonzero(data == QUOTE)
-        self.quoted = self._flags(self._quotes)
-        self.simple = self._simple(separator) if self._quotes.size else self.quoted
+        quotes = self._per_line(self._quotes)
+        self.quoted: Flags = quotes > 0
+        self.simple = self._simple(quotes) if self._quotes.size else self.quoted
 
     def plain(self, width: int) -> Flags:
         """Lines that their separators split into exactly ``width`` cells."""
-        counts = np.searchsorted(self._separators, self._ends) - np.searchsorted(self._separators, self._starts)
-        sound: Flags = (counts == width - 1) & ~self.blank & ~self._stray_return & (self.simple | ~self.quoted)
+        cells = self._per_line(np.flatnonzero(self._data == self._separator)) + 1
+        sound: Flags = (cells == width) & ~self.blank & ~self._stray_return & (self.simple | ~self.quoted)
         return sound
 
     def text_of(self, lines: Flags) -> bytes:
@@ -51,26 +49,23 @@ class Shapes:
         keep[self._quotes] = False
         return self._data[keep].tobytes()
 
-    def _flags(self, positions: Numbers) -> Flags:
-        flags = np.zeros(len(self._ends), dtype=np.bool_)
-        if positions.size:
-            flags[np.searchsorted(self._ends, positions)] = True
-        return flags
+    def _per_line(self, positions: Numbers) -> Numbers:
+        """How many of the positions, which are in order, lie on each line."""
+        return np.diff(np.searchsorted(positions, self._ends), prepend=0)
 
-    def _simple(self, separator: int) -> Flags:
+    def _simple(self, per_line: Numbers) -> Flags:
         quotes = self._quotes
-        line = np.searchsorted(self._ends, quotes)
-        per_line = np.bincount(line, minlength=len(self._ends))
+        line = np.repeat(np.arange(len(per_line)), per_line)
         before = np.concatenate(([0], np.cumsum(per_line)[:-1]))
         opens = (np.arange(len(quotes)) - before[line]) % 2 == 0
         left = self._data[np.maximum(quotes - 1, 0)]
         right = self._data[quotes + 1]  # a line end follows at the latest
-        starts_cell = (quotes == self._starts[line]) | (left == separator)
-        ends_cell = (right == separator) | (right == NEWLINE) | (right == RETURN)
+        starts_cell = (quotes == self._starts[line]) | (left == self._separator)
+        ends_cell = (right == self._separator) | (right == NEWLINE) | (right == RETURN)
         wrong = np.where(opens, ~starts_cell, ~ends_cell)
         # Between an opening quote and the next one on its line, no cell may end.
-        between = np.searchsorted(self._separators, quotes[1:]) - np.searchsorted(self._separators, quotes[:-1])
-        wrong[:-1] |= opens[:-1] & (between > 0)
+        cells = np.cumsum(self._data == self._separator, dtype=np.int32)[quotes]
+        wrong[:-1] |= opens[:-1] & (cells[1:] > cells[:-1])
         simple: Flags = self.quoted & (per_line % 2 == 0) & ~self._stray_return
         simple[line[wrong]] = False
         return simple

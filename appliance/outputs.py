@@ -24,6 +24,7 @@ from appliance.spreadsheet import FILE, MEND, REASONS, ROW_NUMBER, inert, inert_
 # Rows of a row group at most: reading a part touches only the groups that hold it.
 GROUP_ROWS = 100_000
 _UNIT = b"\x1f"
+_SEGMENTS = "good-"
 
 
 _METADATA = ("contract_hash", "profile", "units")
@@ -44,7 +45,7 @@ class GoodWriter:
             "units": json.dumps(units, ensure_ascii=False),
         }
         self._path = path
-        self._segments = work / f"good-{secrets.token_hex(8)}"
+        self._segments = work / f"{_SEGMENTS}{secrets.token_hex(8)}"
         self._count = 0
         self._rows = 0
 
@@ -133,6 +134,24 @@ class BadWriter:
         if self._rows:
             _into_place(self._path)
         return self._rows
+
+
+def put(path: Path, data: bytes) -> None:
+    """Another file that belongs to a checked one, such as its report: whole, durable, or not there."""
+    _temporary(path).write_bytes(data)
+    _into_place(path)
+
+
+def discard(path: Path) -> None:
+    """Remove an output that was never committed, finished or not."""
+    path.unlink(missing_ok=True)
+    _temporary(path).unlink(missing_ok=True)
+
+
+def tidy(work: Path) -> None:
+    """Remove the segments that a killed pass left in ``work``; no pass may be running."""
+    for left in work.glob(f"{_SEGMENTS}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def read_part(path: Path, first: int, rows: int) -> pl.DataFrame:

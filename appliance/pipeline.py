@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance import bundle, durable, intake, quality, reader, report, signing
+from appliance import bundle, durable, intake, outputs, quality, reader, report, signing
 from appliance.client import Client
 from appliance.errors import ApplianceError, ApiAway, Conflict, FileRefused, StoreAway
 from appliance.intake import Claimed, Look
@@ -102,6 +102,7 @@ def ingest(box: Box, seconds: float | None = None) -> Ingested:
     with intake.exclusive(settings.work):
         profiles = _active_profiles(settings)
         intake.tidy(settings.work, settings.raw)
+        outputs.tidy(settings.work)
         first = intake.look(settings.raw, profiles)
         unfinished = _finish_interrupted(box, first)
         if not first:
@@ -171,6 +172,12 @@ def predict(box: Box, seconds: float | None = None) -> PartsPredicted:
     return done
 
 
+def retry_failed(box: Box) -> int:
+    """Let parts that were given up wait again; their number."""
+    with engine.transaction(box.engine) as connection:
+        return parts.retry_failed(connection)
+
+
 def predict_next(client: Client, part: Part, done: PartsPredicted) -> None:
     """Have one part scored by the API, which commits its rows and its mark in one transaction."""
     try:
@@ -208,6 +215,8 @@ def _finish_interrupted(box: Box, seen: Mapping[Path, Look]) -> set[str]:
     again = set()
     with engine.transaction(box.engine) as connection:
         for arrival in ledger.uncleared(connection):
+            if arrival.state == "claimed":
+                _discard_outputs(box.settings, arrival)
             look = seen.get(Path(arrival.path))
             if look is not None and _is_original(look, arrival):
                 again.add(arrival.path)
@@ -302,7 +311,7 @@ def _split(box: Box, profile: Profile, arrival: Arrival, claimed: Claimed, done:
             zone=settings.timezone,
             site=settings.site,
         )
-        durable.write(report_path, report.html(summary).encode())
+        outputs.put(report_path, report.html(summary).encode())
     record = FileRecord(
         rows_in=rows,
         rows_good=good_rows,
@@ -341,6 +350,21 @@ def _output_paths(settings: Settings, profile: Profile, arrival: Arrival) -> tup
         bad.with_name(f"{bad.name}.csv"),
         bad.with_name(f"{bad.name}.html"),
     )
+
+
+def _discard_outputs(settings: Settings, arrival: Arrival) -> None:
+    """Remove what lies under an id that was never committed.
+
+    Whoever reads the folders must not find these rows twice, should the same content be taken under another name, or
+    rows that nobody accounts for, should the original be gone.
+    """
+    date = f"profile=*/date={arrival.day.isoformat()}"
+    bad = f"{arrival.name}.{arrival.file_id}"
+    for folder in settings.good.glob(date):
+        outputs.discard(folder / f"{arrival.file_id}.parquet")
+    for folder in settings.bad.glob(date):
+        outputs.discard(folder / f"{bad}.csv")
+        outputs.discard(folder / f"{bad}.html")
 
 
 def _quarantine_path(settings: Settings, profile: Profile, arrival: Arrival) -> Path:

@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-
 from appliance import alarms, features
 from appliance.outputs import read_part
 from appliance.profile import MACHINE, ROW, TIME, Profile
@@ -24,8 +23,8 @@ from appliance.scorer import Scores
 from appliance.serving import Models, Served
 from appliance.settings import Settings
 from appliance.store import alarms as alarm_store
-from appliance.store import parts, writer
 from appliance.store import models as model_store
+from appliance.store import parts, writer
 from appliance.store.engine import Connection
 from appliance.store.rows import LATE, OUTSIDE, Batch, MachineState, Source
 
@@ -38,6 +37,7 @@ class Predicted:
     """What was stored: ids run from ``first_id`` in the order of the rows; arrays are of shape (rows, ...)."""
 
     first_id: int
+    model_id: int
     predicted_at: datetime
     scores: Scores
     flags: NDArray[np.int16]
@@ -62,9 +62,8 @@ def predict_part(connection: Connection, models: Models, part_id: int, settings:
     frame = read_part(settings.data_dir / part.good_path, part.start, part.rows)
     done = predict_rows(connection, served, frame, "scheduled", settings, file_id=part.file_id)
     failing = int(done.scores.failing.sum())
-    model_id = _ids(connection, served)[1]
     last_id = done.first_id + part.rows - 1
-    parts.part_predicted(connection, part_id, part.rows, failing, model_id, done.first_id, last_id)
+    parts.part_predicted(connection, part_id, part.rows, failing, done.model_id, done.first_id, last_id)
     return PartDone(part_id, part.rows, failing, already=False)
 
 
@@ -113,7 +112,7 @@ def predict_rows(
         modes=scores.modes,
     )
     first_id, predicted_at = writer.write_predictions(connection, batch)
-    done = Predicted(first_id, predicted_at, scores, flags, matrix, featured)
+    done = Predicted(first_id, model_id, predicted_at, scores, flags, matrix, featured)
     if moves:
         rule = alarm_rule(profile, settings)
         moved = [
@@ -245,13 +244,11 @@ def _ids(connection: Connection, served: Served) -> tuple[int, int]:
     )
 
 
-def _machines(
-    connection: Connection, profile_id: int, frame: pl.DataFrame
-) -> tuple[NDArray[np.int32], dict[int, str]]:
+def _machines(connection: Connection, profile_id: int, frame: pl.DataFrame) -> tuple[NDArray[np.int32], dict[int, str]]:
     """The machine of each row, as its id, and the names of these ids."""
-    names = frame[MACHINE].fill_null("").replace("", NOBODY)
-    ids = model_store.ensure_machines(connection, profile_id, names.unique().sort().to_list())
-    column = names.replace_strict(list(ids), list(ids.values()), return_dtype=pl.Int32)
+    names = {name: name or NOBODY for name in frame[MACHINE].unique().to_list()}
+    ids = model_store.ensure_machines(connection, profile_id, sorted(set(names.values())))
+    column = frame[MACHINE].replace_strict(list(names), [ids[name] for name in names.values()], return_dtype=pl.Int32)
     return column.to_numpy(), {id_: name for name, id_ in ids.items()}
 
 

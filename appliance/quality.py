@@ -91,6 +91,10 @@ class Checker:
         for item in found:
             bad |= item.mask
         good = typed.filter(pl.Series(~bad))
+        if good.height > contract.FEW_ROWS and (missed := contract.validate(self._profile, good)):
+            found += [self._cell(rule, name, _spread(mask, ~bad)) for rule, name, mask in missed]
+            bad = np.logical_or.reduce([item.mask for item in found])
+            good = typed.filter(pl.Series(~bad))
         issues = list(self._judged(batch, found))
         for issue in issues:
             self._remember(issue)
@@ -222,7 +226,7 @@ def describe(profile: Profile, issue: Issue) -> str:
 
 def label(profile: Profile, column: str) -> str:
     """What people call the column of an issue: its header in files; '' for the whole row."""
-    return next((c.header for c in profile.columns if c.name == column), column)
+    return next((c.header for c in profile.columns if c.name == column), shortened(column))
 
 
 def _sentence(header: str, said: str) -> str:
@@ -238,6 +242,13 @@ def criticality(rows: int, bad: int, high: float, medium: float) -> Literal["hig
 def shortened(text: str) -> str:
     shown = printable(text)
     return shown if len(shown) <= EXAMPLE_LENGTH else f"{shown[: EXAMPLE_LENGTH - 1]}…"
+
+
+def _spread(mask: Mask, rows: Mask) -> Mask:
+    """A mask over some of the rows as one over all of them."""
+    whole = np.zeros(len(rows), np.bool_)
+    whole[np.flatnonzero(rows)[mask]] = True
+    return whole
 
 
 def _damaged(batch: Batch) -> list[_Found]:

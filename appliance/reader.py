@@ -166,9 +166,11 @@ def _table(block: Block, names: Sequence[str]) -> _Table:
         whole = Batch.of(plain)
         return _Table(plain, whole.damage, whole.mend)
     width = len(names)
-    rows = [(other.cells + [""] * width)[:width] for other in block.others]
+    rows = [o.cells if len(o.cells) == width else (o.cells + [""] * width)[:width] for o in block.others]
     by_name = dict(zip(names, zip(*rows, strict=True), strict=True))
-    others = pl.DataFrame(by_name, schema=dict.fromkeys(names, pl.String)).with_columns(pl.all().replace("", None))
+    others = pl.DataFrame(by_name, schema=dict.fromkeys(names, pl.String)).with_columns(
+        pl.when(pl.all() != "").then(pl.all())
+    )
     order = np.argsort(np.concatenate((block.plain_lines, [other.line for other in block.others])))
     damage = np.array([WHOLE] * plain.height + [_DAMAGE[other.fault] for other in block.others], dtype=np.uint8)
     texts = [_to_mend(other, width, block.separator) for other in block.others]

@@ -57,7 +57,8 @@ def move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        near = target.with_name(f".{secrets.token_hex(8)}.tmp")
+        # The same name for the same target: what a killed pass left is replaced by the next.
+        near = target.with_name(f".{target.name}.tmp")
         shutil.copyfile(source, near)
         with near.open("rb") as file:
             os.fsync(file.fileno())
@@ -103,6 +104,12 @@ def _aside(prefix: str, name: str) -> str:
 def put_back(folder: int, leaving: str) -> None:
     """Give a file its name back, or a free one like it where a newer file has taken that."""
     token, _, name = leaving.removeprefix(LEAVING).partition("-")
+    there, here = status_of(folder, name), status_of(folder, leaving)
+    if there is not None and here is not None and os.path.samestat(there, here):
+        # Killed between the two calls below: the file has its name back already.
+        os.unlink(leaving, dir_fd=folder)
+        _sync(folder)
+        return
     try:
         os.link(leaving, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         os.unlink(leaving, dir_fd=folder)

@@ -62,7 +62,7 @@ def _view(s: FileSummary) -> Mapping[str, object]:
         "name": printable(s.name),
         "title": s.profile.title,
         "origin": printable(s.origin),
-        "site": s.site,
+        "site": printable(s.site),
         "arrived": f"{s.arrived_at.astimezone(ZoneInfo(s.zone)):%Y-%m-%d %H:%M} ({s.zone})",
         "level": s.criticality if s.criticality in _LEVELS else "low",
         "verdict": verdict,
@@ -79,7 +79,7 @@ def _view(s: FileSummary) -> Mapping[str, object]:
 
 def _verdict(s: FileSummary) -> tuple[str, str]:
     if s.refusal is not None:
-        return "The file was not read", f"{s.refusal} It is kept unchanged in quarantine."
+        return "The file was not read", f"{printable(str(s.refusal))} It is kept unchanged in quarantine."
     if not s.bad:
         return "All rows are good", "Nothing has to be done."
     level = _LEVELS.get(s.criticality, s.criticality)

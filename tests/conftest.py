@@ -115,6 +115,18 @@ def debian_cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A temporary folder for a server of the test's own.
+
+    As root we run servers as another user, who cannot stay in ``tmp_path``: each session of pytest that starts on the
+    machine closes the folder above to all others again.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
 def cluster(request: pytest.FixtureRequest) -> Cluster:
     """The server that this test's database is on."""
     found: Cluster = request.getfixturevalue("embedded_cluster")

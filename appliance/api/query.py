@@ -6,7 +6,6 @@ import base64
 import difflib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -47,7 +46,6 @@ def refuse_unknown(request: Request) -> None:
             raise RequestError(f"The parameter {name!r} is given more than once.", "Give it once.")
 
 
-@lru_cache(maxsize=256)
 def _known(route: APIRoute) -> frozenset[str]:
     return frozenset(field.alias for field in get_flat_dependant(route.dependant).query_params)
 

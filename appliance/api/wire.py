@@ -203,10 +203,16 @@ def to_bytes(value: Any) -> bytes:
 
 
 def to_csv(frame: pl.DataFrame) -> bytes:
-    """RFC 4180: comma, point, UTF-8; times in ISO 8601, UTC."""
-    texts = [name for name, kind in frame.schema.items() if kind == pl.String()]
-    inert = pl.col(texts).map_elements(spreadsheet.inert, return_dtype=pl.String, skip_nulls=True)
-    return (frame.with_columns(inert) if texts else frame).write_csv().encode()
+    """RFC 4180: comma, point, UTF-8; times in ISO 8601, UTC; no cell that a spreadsheet would run."""
+    texts = [_inert(name) for name, kind in frame.schema.items() if kind == pl.String()]
+    return frame.with_columns(texts).write_csv().encode()
+
+
+def _inert(name: str) -> pl.Expr:
+    """:func:`appliance.spreadsheet.inert` for a whole column."""
+    bare = pl.col(name).str.strip_chars_start("'")
+    armed = bare.str.contains(spreadsheet.FORMULA) & ~bare.str.contains(spreadsheet.SIGNED_NUMBER)
+    return pl.when(armed).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
 
 
 def to_parquet(frame: pl.DataFrame) -> bytes:

@@ -39,11 +39,18 @@ def ingest(seconds: Seconds = None, as_json: JsonFlag = False) -> None:
         say(report.sentence())
 
 
-def predict(seconds: Seconds = None, as_json: JsonFlag = False) -> None:
+def predict(
+    seconds: Seconds = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Give parts that were given up another five tries.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """One pass over the waiting parts: have the API score each, once."""
     from appliance import pipeline
 
-    report = pipeline.predict(pipeline.open_box(settings.load()), seconds=seconds)
+    box = pipeline.open_box(settings.load())
+    if retry:
+        hint(f"{pipeline.retry_failed(box)} parts wait for another try.")
+    report = pipeline.predict(box, seconds=seconds)
     if as_json:
         emit(report.as_dict())
     else:

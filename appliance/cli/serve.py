@@ -30,11 +30,15 @@ def demo(
     machines: Annotated[int, typer.Option(min=1, max=100, help="Machines in the plant.")] = 4,
     rows_per_file: Annotated[int | None, typer.Option(min=1, help="Rows in each file; default: 5, with --once 250.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8000,
+    no_airflow: Annotated[
+        bool, typer.Option("--no-airflow", help="Let the demo's own loop keep the schedule; in this version it always does.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Everything on this machine, no root: a database, a model, the API, a plant with faults, predictions."""
     from appliance import demo as demonstration
 
+    del no_airflow
     wishes = demonstration.Wishes(
         data=data, profile=profile, folder=folder, once=once, machines=machines, rows_per_file=rows_per_file or (250 if once else 5), port=port,
         as_json=as_json,

@@ -265,9 +265,9 @@ def _await_start(server: Server, sockets: Path) -> None:
         connection.close()
         return
     log = server.folder / "server.log"
-    last = log.read_text(errors="replace").strip().splitlines()[-20:]
+    last = log.read_text(errors="replace").strip().splitlines()[-20:] or ["it said nothing"]
     # What the server gave as its reason; the lines after it only say that it went.
-    reason = next((line for line in reversed(last) if "FATAL" in line or "PANIC" in line), "no reason given")
+    reason = next((line for line in reversed(last) if "FATAL" in line or "PANIC" in line), last[-1])
     raise StoreAway(f"The embedded database in {server.folder} does not start ({reason}).", f"See {log}.")
 
 

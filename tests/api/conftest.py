@@ -30,7 +30,7 @@ from tests.conftest import Cluster
 
 @dataclass(frozen=True)
 class Shelf:
-    """Published bundles: two versions of the mill, one of the pump; nothing is active."""
+    """Published bundles: two versions of the mill, of which the first is active, and one of the pump."""
 
     folder: Path
     milling: tuple[str, str]
@@ -46,12 +46,16 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     models = folder / "models"
     models.mkdir()
     first, second = (bundle.publish(small_models.files("milling", seed), models, key).version for seed in (0, 1))
-    return Shelf(folder, (first, second), bundle.publish(small_models.files("pump"), models, key).version)
+    pump = bundle.publish(small_models.files("pump"), models, key).version
+    keys = signing.trusted_keys(folder / "keys")
+    bundle.activate(models, "milling", first, keys)
+    bundle.activate(models, "pump", pump, keys)
+    return Shelf(folder, (first, second), pump)
 
 
 @pytest.fixture
 def settings(tmp_path: Path, dsn: str, shelf: Shelf) -> Settings:
-    """A box of its own, on which the first mill model and the pump model are active."""
+    """A box of its own with all models."""
     return box(tmp_path / "box", dsn, shelf)
 
 
@@ -132,11 +136,7 @@ def viewer(people: People) -> httpx.Client:
 
 def box(folder: Path, dsn: str, shelf: Shelf) -> Settings:
     shutil.copytree(shelf.folder, folder)
-    settings = Settings(data_dir=folder, dsn=dsn, api_guesses_per_minute=3, api_body_mb=1)
-    keys = signing.trusted_keys(settings.keys)
-    bundle.activate(settings.models, "milling", shelf.milling[0], keys)
-    bundle.activate(settings.models, "pump", shelf.pump, keys)
-    return settings
+    return Settings(data_dir=folder, dsn=dsn, api_guesses_per_minute=3, api_body_mb=1)
 
 
 def make_token(engine: Engine, role: Any, source: Any = "api", name: str = "", **more: Any) -> str:

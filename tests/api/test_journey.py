@@ -81,6 +81,9 @@ def test_every_good_row_of_a_file_is_predicted_once(box: pipeline.Box, api: Clie
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM prediction")).scalar_one() == 93
     assert [machine["name"] for machine in api.machines()] == ["mill-1"]
+    figures = api._http.get("/metrics").text.splitlines()
+    counted = [float(line.split()[-1]) for line in figures if line.startswith("appliance_predictions_total{")]
+    assert sum(counted) == 93
 
 
 def test_a_part_is_predicted_once_however_often_it_is_asked_for(box: pipeline.Box, schedule: Client) -> None:

@@ -139,10 +139,8 @@ def test_a_box_without_a_model_says_so_and_serves_once_it_has_one(
         assert client.get("/profiles").json()["items"] == []
         assert client.get("/openapi.json").status_code == 200
         shutil.copytree(shelf.folder, bare.data_dir)
-        keys = signing.trusted_keys(bare.keys)
-        bundle.activate(bare.models, "pump", shelf.pump, keys)
         eventually(lambda: client.get("/health/ready").status_code == 200)
-        assert [p["name"] for p in client.get("/profiles").json()["items"]] == ["pump"]
+        assert [p["name"] for p in client.get("/profiles").json()["items"]] == ["milling", "pump"]
         assert "PumpRows" in client.get("/openapi.json").json()["components"]["schemas"]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from appliance import features
-from appliance.api import schema
+from appliance.api import schema, wire
 from appliance.profile import MACHINE, TIME
 from appliance.serving import Models
 from appliance.settings import Settings
@@ -297,6 +299,64 @@ def test_the_body_has_a_limit_with_and_without_a_length(operator: httpx.Client, 
     response = operator.post("/alarms/1/ack", content=b" " * 70_000, headers=headers)
     assert_problem(response, 413, "too_large")
     assert stored(engine) == 0
+
+
+def test_json_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch, still: People) -> None:
+    monkeypatch.setattr(wire, "MOST_JSON_BYTES", 100)
+    assert_problem(still("operator").post("/predict", params=MILL, json={"rows": [ROW]}), 413, "too_large")
+
+
+def test_bodies_of_unknown_length_take_turns_and_all_are_answered(operator: httpx.Client, engine: Engine) -> None:
+    body = json.dumps({"rows": [ROW], "machine": "mill-1"}).encode()
+    answers: list[httpx.Response] = []
+
+    def in_pieces() -> Iterator[bytes]:
+        for at in range(0, len(body), 50):
+            yield body[at : at + 50]
+
+    def send() -> None:
+        headers = {"content-type": "application/json"}
+        answers.append(operator.post("/predict", params=MILL, content=in_pieces(), headers=headers))
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert stored(engine) == 8
+
+
+def test_a_client_that_goes_away_in_mid_body_is_no_failure_of_ours(
+    people: People, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = people.token("operator", name="gone")
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.connect(str(people.address))
+        gone.sendall(
+            f"POST /predict?profile=milling HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {secret}\r\n"
+            'content-type: application/json\r\ncontent-length: 500\r\n\r\n{"rows": ['.encode()
+        )
+    viewer = people("viewer")
+    while 'route="/predict",status="499"' not in viewer.get("/metrics").text:
+        time.sleep(0.02)
+    assert not [record for record in caplog.records if record.exc_info]
+    assert stored(engine) == 0
+
+
+def test_a_client_that_falls_silent_is_not_waited_for(still: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.api.middleware._SILENCE_SECONDS", 0.05)
+    secret = still.token("operator", name="silent")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.settimeout(30)
+        silent.connect(str(still.address))
+        silent.sendall(
+            f"POST /predict?profile=milling HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {secret}\r\n"
+            'content-type: application/json\r\ncontent-length: 500\r\n\r\n{"rows": ['.encode()
+        )
+        answer = silent.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"application/problem+json" in answer
 
 
 def test_a_repeated_key_gets_the_first_answer(operator: httpx.Client, engine: Engine, people: People) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from datetime import UTC, datetime
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance import spreadsheet
 from appliance.api import query, wire
 from appliance.api.problems import NotAcceptable
 from appliance.errors import RequestError, UnsupportedMedia
@@ -135,3 +139,11 @@ def test_two_requests_share_a_digest_only_if_they_are_the_same(
 ) -> None:
     assert (wire.digest(first, b"x") == wire.digest(second, b"x")) == (first == second)
     assert wire.digest(first, b"x") != wire.digest(first, b"y")
+
+
+@given(st.lists(st.none() | st.text(alphabet="'=+-@1.,ab \t", max_size=6), min_size=1))
+def test_no_cell_of_a_csv_is_run_by_a_spreadsheet(cells: list[str | None]) -> None:
+    written = wire.to_csv(pl.DataFrame({"n": range(len(cells)), "text": cells}, schema_overrides={"text": pl.String}))
+    _, *back = csv.reader(io.StringIO(written.decode(), newline=""))
+    wanted = ["" if cell is None else spreadsheet.inert(cell) for cell in cells]
+    assert [row[1] for row in back] == wanted

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from appliance import durable, features, intake, pipeline, predict, quality, reader
 from appliance.outputs import BadWriter, GoodWriter
-from appliance.store import engine, models, parts, writer
+from appliance.store import engine, ledger, models, parts, writer
 
 Places = list[tuple[str, Any, str]]
 
@@ -54,8 +54,8 @@ def ingest_file() -> Places:
         (LEDGER, pipeline, "_record"),
         (LEDGER, pipeline, "_finish_interrupted"),
         (LEDGER, models, "ensure_profile"),
-        (LEDGER, pipeline.ledger, "ingested"),
-        (LEDGER, pipeline.ledger, "cleared"),
+        (LEDGER, ledger, "ingested"),
+        (LEDGER, ledger, "cleared"),
         (LEDGER, Connection, "commit"),
         (REMOVE, intake, "release"),
     ]

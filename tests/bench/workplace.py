@@ -151,7 +151,9 @@ def simulate(rows: int, seed: int, out: Path) -> None:
 
 def run(words: Sequence[str], env: Mapping[str, str]) -> str:
     """What a Python child prints; what it complains of is shown."""
-    done = subprocess.run([sys.executable, *words], env=dict(env), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *words], env=dict(env), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"python {' '.join(words)} ended with {done.returncode}: {done.stdout}")
     return done.stdout

@@ -15,8 +15,7 @@ from appliance.store import engine, parts
 
 def ingest(settings: Settings) -> dict[str, Any]:
     """`appliance ingest`."""
-    box = pipeline.open_box(settings)
-    return pipeline.ingest(box).as_dict()
+    return pipeline.ingest(pipeline.open_box(settings)).as_dict()
 
 
 def predict(settings: Settings) -> dict[str, Any]:
@@ -30,3 +29,24 @@ def predict(settings: Settings) -> dict[str, Any]:
         with api.transaction() as connection:
             rows += predict_part(connection, api.models, part.id, settings).rows
     return {"parts": len(waiting), "rows": rows}
+
+
+def ingest_and_predict(settings: Settings) -> dict[str, Any]:
+    """Both, one after the other: what the schedule does after a power cut."""
+    return ingest(settings) | predict(settings)
+
+
+def install(settings: Settings, source: str) -> dict[str, Any]:
+    """`appliance model install`."""
+    return {"version": bundle.install(Path(source), settings.models, signing.trusted_keys(settings.keys)).version}
+
+
+def activate(settings: Settings, version: str) -> dict[str, Any]:
+    """`appliance model activate`."""
+    keys = signing.trusted_keys(settings.keys)
+    return {"version": bundle.activate(settings.models, "milling", version, keys).version}
+
+
+def rollback(settings: Settings) -> dict[str, Any]:
+    """`appliance model rollback`."""
+    return {"version": bundle.rollback(settings.models, "milling", signing.trusted_keys(settings.keys)).version}

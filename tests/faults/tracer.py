@@ -25,6 +25,7 @@ from tests.faults.calls import Call
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.ptrace.restype = ctypes.c_long
 _LIBC.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+_LIBC.prctl.argtypes = (ctypes.c_int, *[ctypes.c_void_p] * 4)
 
 _TRACEME, _CONT, _SETOPTIONS, _SYSCALL_INFO = 0, 7, 0x4200, 0x420E
 _FORKS, _SECCOMP, _EXITKILL = 0x02 | 0x04 | 0x08, 0x80, 0x100000
@@ -57,12 +58,11 @@ def run(body: Body, stop_at: int = 0, at_stop: AtStop = lambda call: False, seco
     deadline = time.monotonic() + seconds
     try:
         return _follow(pid, stop_at, at_stop, deadline)
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, _WALL)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        while os.waitpid(-1, _WALL)[0] != pid:
+            pass
+        raise
 
 
 def _child(body: Body) -> None:
@@ -138,7 +138,7 @@ def _ptrace(request: int, task: int, address: int = 0, data: int = 0) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def supported() -> str:
+def unsupported() -> str:
     """Why nothing can be traced here, '' where it can."""
     if platform.machine() not in calls.ARCHITECTURES:
         return f"calls are not known by number on {platform.machine()}"

@@ -23,7 +23,7 @@ router = APIRouter(tags=["parts"])
 _NOT_ITS_FAULT = (StoreAway, NotReady, RequestError)
 
 
-class PartFailed(RequestError):
+class PartFailed(RequestError):  # noqa: N818 - named like its kin in appliance.errors
     """Scoring failed for the part's own reason; the try is counted."""
 
     status = 422
@@ -54,14 +54,15 @@ def predict(api: State, part_id: Id, who: Annotated[Principal, Depends(_schedule
     """Predicts every row of the part once, and marks it, in one transaction. Asking again is fine."""
     try:
         with api.transaction() as connection:
+            profile = store.lock_part(connection, part_id).profile
             done = predict_part(connection, api.models, part_id, api.settings)
     except _NOT_ITS_FAULT:
         raise
     except Exception as error:
         raise _failed(api, part_id, error) from error
     if not done.already:
-        part = done.part_id
-        log.info("part %d: %d rows predicted, %d failing", part, done.rows, done.failing)
+        api.metrics.predicted(profile, "scheduled", done.rows, done.failing)
+        log.info("part %d: %d rows predicted, %d failing", part_id, done.rows, done.failing)
     return Json(asdict(done))
 
 

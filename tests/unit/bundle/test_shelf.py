@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from appliance import bundle, signing
 from appliance.bundle import Bundle
 from appliance.errors import ApplianceError, BundleRefused, NotReady, UsageError
 from tests import small_models
-from tests.profiles import text
+from tests.profiles import load, text
 
 Keys = list[Ed25519PublicKey]
 
@@ -137,6 +138,21 @@ def test_only_what_verifies_can_be_activated_or_returned_to(models: Path, three:
     assert bundle.active(models, "milling", keys).version == three[1]
 
 
+def test_the_active_profile_is_read_from_what_is_signed_without_the_runtime(
+    models: Path, three: list[str], keys: Keys, request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises(NotReady):
+        bundle.active_profile(models, "milling", keys)
+    bundle.activate(models, "milling", three[0], keys)
+    request.getfixturevalue("no_runtime")
+    assert bundle.active_profile(models, "milling", keys) == load("milling")
+    with pytest.raises(BundleRefused):
+        bundle.active_profile(models, "milling", [])
+    (models / "milling" / three[0] / "card.md").write_bytes(b"")
+    with pytest.raises(BundleRefused):
+        bundle.active_profile(models, "milling", keys)
+
+
 def test_the_overview_names_what_is_active_and_what_is_spoiled(models: Path, three: list[str], keys: Keys) -> None:
     bundle.activate(models, "milling", three[1], keys)
     (models / "milling" / three[2] / "card.json").write_bytes(b"{}")
@@ -255,6 +271,43 @@ def test_going_back_may_be_cut_off_anywhere(models: Path, three: list[str], key:
     # Whatever was cut off, going back never skips a version and never comes to the same one again.
     for version in reversed(three[:before]):
         assert bundle.rollback(models, "milling", keys).version == version
+
+
+def test_everything_is_on_the_disk_before_it_is_named_and_the_name_after(
+    sound: Bundle, models: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process does not lose what the kernel holds; a power cut does, and cannot be played here."""
+    happened: list[tuple[str, Path]] = []
+    sync, rename, replace = os.fsync, Path.rename, Path.replace
+
+    def seen_sync(descriptor: int) -> None:
+        happened.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    def seen_rename(self: Path, target: Path) -> Path:
+        happened.append(("name", target))
+        return rename(self, target)
+
+    def seen_replace(self: Path, target: Path) -> Path:
+        happened.append(("name", target))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", seen_sync)
+    monkeypatch.setattr(Path, "rename", seen_rename)
+    monkeypatch.setattr(Path, "replace", seen_replace)
+    bundle.install(sound.folder, models, keys)
+    shelf = models / "milling"
+    named = happened.index(("name", shelf / sound.version))
+    before = [path.name for act, path in happened[:named] if act == "sync" and path.parent.parent == shelf]
+    assert sorted(before) == sorted(p.name for p in sound.folder.iterdir())
+    assert any(act == "sync" and path.parent == shelf for act, path in happened[:named]), "the folder itself"
+    assert ("sync", shelf) in happened[named:]
+    happened.clear()
+    bundle.activate(models, "milling", sound.version, keys)
+    named = happened.index(("name", shelf / "active"))
+    assert happened[named - 1][0] == "sync"
+    assert happened[named - 1][1].name.startswith(".active.")
+    assert happened[named + 1] == ("sync", shelf)
 
 
 def test_errors_are_one_sentence_with_a_way_out(models: Path, three: list[str], keys: Keys) -> None:

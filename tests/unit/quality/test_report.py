@@ -81,10 +81,8 @@ def test_nothing_of_a_stranger_becomes_part_of_the_page() -> None:
     wild = Page(text)
     kinds = {(tag, *sorted(attributes)) for tag, attributes in wild.tags}
     assert kinds <= {(tag, *sorted(attributes)) for tag, attributes in calm.tags}
-    assert (
-        "\u202e"
-        not in text.replace(html(dataclasses.replace(SUMMARY, refusal=summary.refusal)), "").split("<section")[0]
-    )
+    assert "\u202e" not in text
+    assert "\x1b" not in text
     assert "<script" not in text
 
 
@@ -100,7 +98,7 @@ def test_every_rule_has_words_and_advice() -> None:
     column = {"time": "measured_at", "category": "fluid", "machine": "pump", "pattern": "pump"}
     for rule in ADVICE:
         said = describe(profile, Issue(rule, column.get(rule, "vibration"), 1))
-        assert rule not in said.split(": ")[1].split()
+        assert said.split(": ")[-1].lower() not in ADVICE
     assert {rule for rule, _ in DAMAGE.values()} <= set(ADVICE)
 
 

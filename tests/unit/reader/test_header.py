@@ -46,7 +46,7 @@ def test_columns_without_a_name_or_with_the_same_unknown_one_are_kept_apart() ->
 
 
 def test_a_wrong_separator_is_named() -> None:
-    refused = refusal("Pumpe,Zeitpunkt,Medium\nP-01,x,y\n".encode(), PUMP)
+    refused = refusal(b"Pumpe,Zeitpunkt,Medium\nP-01,x,y\n", PUMP)
     assert refused.reason == "header"
     assert "comma" in refused.message
     assert "semicolon" in refused.message
@@ -62,11 +62,12 @@ def test_a_file_without_a_header_that_is_known_is_refused(line: str) -> None:
 @given(names=st.lists(st.text(max_size=6), min_size=1, max_size=30))
 def test_any_header_gives_as_many_names_all_different(names: list[str]) -> None:
     profile = text_profile()
-    try:
-        header = headers.read([*names, "reading"], profile)
-    except FileRefused as refused:
-        assert refused.reason == "duplicate_column"
+    known = [headers.tidy(name) for name in names if headers.tidy(name) in ("a", "b", "c", "reading")]
+    if len(set(known)) < len(known) or "reading" in known:
+        with pytest.raises(FileRefused, match="twice"):
+            headers.read([*names, "reading"], profile)
         return
+    header = headers.read([*names, "reading"], profile)
     assert len(set(header.names)) == len(names) + 1
     assert set(header.columns) | set(header.own) == set(header.names)
     assert headers.known(header.columns, profile)["reading"].name == "reading"

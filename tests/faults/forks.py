@@ -1,0 +1,87 @@
+"""The process that forks: it has everything imported, runs nothing itself, and traces its one child at a time.
+
+Importing takes seconds and forking milliseconds; but a fork carries no threads along, so whoever forks must never have
+used those of Polars or ONNX Runtime. Orders come in as lines of JSON, answers go out so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, TextIO
+
+from appliance.errors import ApplianceError
+from appliance.settings import Settings
+from tests.faults import bodies, tracer
+from tests.faults.calls import Call
+
+_PR_SET_PDEATHSIG = 1
+# What the product would otherwise import, and compile, in each child anew.
+_LAZY = ("numpy.ma", "polars._utils.parquet", "psycopg2.extras", "sqlalchemy.dialects.postgresql.psycopg2")
+
+
+def main() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGALRM, _too_long)
+    for name in _LAZY:
+        importlib.import_module(name)
+    answers = os.fdopen(os.dup(1), "w")
+    # Children must not talk into the answers; what they print goes to the log.
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        _tell(answers, _obey(json.loads(line), answers))
+
+
+def _obey(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
+    back, out = os.pipe()
+
+    def body() -> None:
+        os.write(out, json.dumps(_result(order)).encode())
+
+    def at_stop(call: Call) -> bool:
+        if not order["hold"]:
+            return False
+        _tell(answers, {"held": [call.name, call.subject]})
+        return sys.stdin.readline().strip() == "go"
+
+    try:
+        ended = tracer.run(body, order["at"], at_stop)
+    except (TimeoutError, OSError) as error:
+        return {"trouble": f"{type(error).__name__}: {error}"}
+    finally:
+        os.close(out)
+        with os.fdopen(back, "rb") as pipe:
+            said = pipe.read()
+    return {
+        "code": ended.code,
+        "killed_by": ended.killed_by and [ended.killed_by.name, ended.killed_by.subject],
+        "made": [[call.name, call.subject] for call in ended.made],
+        "result": json.loads(said) if said else None,
+    }
+
+
+def _result(order: dict[str, Any]) -> dict[str, Any]:
+    """What the body gave, or the error that a user would have been told."""
+    try:
+        done = getattr(bodies, order["body"])(Settings(**order["settings"]), **order["arguments"])
+    except ApplianceError as error:
+        return {"error": type(error).__name__, "status": error.status, "message": str(error)}
+    return {"done": done}
+
+
+def _tell(answers: TextIO, answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def _too_long(signum: int, frame: FrameType | None) -> None:
+    raise TimeoutError("the child did not end in time")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The tests' end of :mod:`tests.faults.forks`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.faults.calls import Call
+
+_ROOT = Path(__file__).parents[2]
+# One thread of OpenBLAS, which nobody needs here; two of Polars, as on a small box.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "2", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class Trouble(AssertionError):
+    """A child that broke down, rather than being killed or telling an error of the product."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: killed before a call, or with a result or an error of the product (its class's name)."""
+
+    made: Sequence[Call]
+    killed_by: Call | None = None
+    done: Mapping[str, Any] | None = None
+    error: str = ""
+    status: int = 0
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Held:
+    """A run that stands still before ``call``, with all the locks and connections that it has."""
+
+    runner: Runner
+    call: Call
+
+    def go(self) -> Ended:
+        return self.runner.answer("go")
+
+    def kill(self) -> Ended:
+        return self.runner.answer("kill")
+
+
+class Runner:
+    """A process that runs one body at a time in a fresh child."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.forks"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=_ROOT,
+                env=os.environ | _ENVIRONMENT,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def run(self, body: str, settings: Mapping[str, Any], *, kill_at: int = 0, **arguments: Any) -> Ended:
+        """Run a function of :mod:`tests.faults.bodies`; killed before its ``kill_at``-th changing call (0: never)."""
+        self._order(body, settings, kill_at, False, arguments)
+        return self.answer()
+
+    def hold(self, body: str, settings: Mapping[str, Any], at: int, **arguments: Any) -> Held:
+        """Run it up to a call, and let it stand there."""
+        self._order(body, settings, at, True, arguments)
+        answer = self._read()
+        if "held" not in answer:
+            raise Trouble(f"{body} did not come to its call {at}: {answer}")
+        return Held(self, Call(*answer["held"]))
+
+    def answer(self, word: str = "") -> Ended:
+        """What the run comes to, after telling it a word."""
+        if word:
+            self._write(word)
+        answer = self._read()
+        if "trouble" in answer:
+            raise Trouble(answer["trouble"])
+        killed_by = answer["killed_by"] and Call(*answer["killed_by"])
+        made = [Call(*call) for call in answer["made"]]
+        if killed_by is not None:
+            return Ended(made, killed_by)
+        result = answer["result"]
+        if answer["code"] != 0 or result is None:
+            raise Trouble(f"the child broke down ({answer['code']}):\n{self._log.read_text()[-3000:]}")
+        if "error" in result:
+            return Ended(made, error=result["error"], status=result["status"], message=result["message"])
+        return Ended(made, done=result["done"])
+
+    def _order(
+        self, body: str, settings: Mapping[str, Any], at: int, hold: bool, arguments: Mapping[str, Any]
+    ) -> None:
+        order = {"body": body, "settings": settings, "at": at, "hold": hold, "arguments": arguments}
+        self._write(json.dumps(order, default=str))
+
+    def _write(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise Trouble(f"the forking process ended:\n{self._log.read_text()[-3000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
