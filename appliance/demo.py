@@ -144,7 +144,9 @@ def _once(
     return 1 if broken or played.rows_predicted != played.rows_good else 0
 
 
-def _show(wishes: Wishes, box: pipeline.Box, children: Mapping[str, subprocess.Popen[bytes]], lines: Sequence[str]) -> None:
+def _show(
+    wishes: Wishes, box: pipeline.Box, children: Mapping[str, subprocess.Popen[bytes]], lines: Sequence[str]
+) -> None:
     """Keep the schedule in the background and draw the table until Ctrl-C, or until a child dies."""
     progress = Progress()
     passes = threading.Thread(target=_passes, args=(box, progress), name="passes")
@@ -158,7 +160,9 @@ def _show(wishes: Wishes, box: pipeline.Box, children: Mapping[str, subprocess.P
                     screen.draw(seen, progress.trouble)
                 for name, child in children.items():
                     if child.poll() is not None and (name != "plant" or child.returncode):
-                        raise ApplianceError(f"The {name} ended with code {child.returncode}.", "Its log is in the demo's folder.")
+                        raise ApplianceError(
+                            f"The {name} ended with code {child.returncode}.", "Its log is in the demo's folder."
+                        )
                 time.sleep(1)
     finally:
         progress.stop.set()

@@ -16,7 +16,7 @@ from typing import Any
 
 from appliance import bundle, durable, intake, outputs, quality, reader, report, signing
 from appliance.client import Client
-from appliance.errors import ApplianceError, ApiAway, Conflict, FileRefused, StoreAway
+from appliance.errors import ApiAway, ApplianceError, Conflict, FileRefused, StoreAway
 from appliance.intake import Claimed, Look
 from appliance.outputs import BadWriter, GoodWriter
 from appliance.profile import Profile
@@ -258,9 +258,7 @@ def _is_known(connection: Connection, arrival: Arrival, claimed: Claimed, done: 
     """Whether the same content was taken before; the arrival is settled as its duplicate then."""
     if arrival.state != "claimed" or claimed.refusal is not None:
         return False
-    known = ledger.known_file(
-        connection, arrival.profile_id, arrival.origin, arrival.sha256, arrival.contract_hash
-    )
+    known = ledger.known_file(connection, arrival.profile_id, arrival.origin, arrival.sha256, arrival.contract_hash)
     if known is None:
         return False
     ledger.finish_duplicate(connection, arrival, known["id"])

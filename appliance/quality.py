@@ -121,9 +121,14 @@ class Checker:
             if typed[c.name].null_count() > frame[header].null_count()
         }
         masks = {(rule, name): mask for name, how in casts.items() for rule, mask in how.faults}
-        slow = frame.select(
-            *(how.value.alias(name) for name, how in casts.items()),
-            *(mask.fill_null(False).alias(f"{rule}/{name}") for (rule, name), mask in masks.items()),
+        # Lazily, because one query shares what several masks are made of.
+        slow = (
+            frame.lazy()
+            .select(
+                *(how.value.alias(name) for name, how in casts.items()),
+                *(mask.fill_null(False).alias(f"{rule}/{name}") for (rule, name), mask in masks.items()),
+            )
+            .collect()
         )
         found = [self._cell(rule, name, slow[f"{rule}/{name}"].to_numpy()) for rule, name in masks]
         for (rule, header), mask in batch.faults.items():

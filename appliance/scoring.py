@@ -59,7 +59,9 @@ class FileScored:
             f"(probability >= {self.threshold:.3g}); {self.bad:,} bad rows left out."
         )
         worst = max(self.issues, key=lambda issue: issue.count, default=None)
-        return f"{said} Most often: {worst.rule} in {worst.column or 'the row'} ({worst.count:,} rows)." if worst else said
+        return (
+            f"{said} Most often: {worst.rule} in {worst.column or 'the row'} ({worst.count:,} rows)." if worst else said
+        )
 
 
 def preview(settings: Settings, file: Path, profile: Profile, machine: str) -> Preview:
@@ -145,7 +147,9 @@ def _carried(profile: Profile, history: pl.DataFrame | None, rows: pl.DataFrame)
     seen = rows.select(columns)
     if history is not None:
         seen = pl.concat([history, seen])
-    return seen.sort(MACHINE, TIME, maintain_order=True).group_by(MACHINE, maintain_order=True).tail(profile.history_rows)
+    return (
+        seen.sort(MACHINE, TIME, maintain_order=True).group_by(MACHINE, maintain_order=True).tail(profile.history_rows)
+    )
 
 
 def _header(profile: Profile, featured: pl.DataFrame) -> Sequence[str]:

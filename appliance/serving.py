@@ -98,11 +98,15 @@ class Models:
             if not served:
                 raise NotReady("No model serves yet.", "Train one with `appliance model train`, or install a bundle.")
             if len(served) > 1:
-                raise RequestError("Several profiles are served.", f"Say ?profile= with one of {', '.join(sorted(served))}.")
+                raise RequestError(
+                    "Several profiles are served.", f"Say ?profile= with one of {', '.join(sorted(served))}."
+                )
             return next(iter(served.values()))
         if profile in served:
             return served[profile]
         if profile in self._refused:
-            raise NotReady(f"No model serves profile {profile!r}: {self.faults[profile]}", "Install and activate a good one.")
+            raise NotReady(
+                f"No model serves profile {profile!r}: {self.faults[profile]}", "Install and activate a good one."
+            )
         known = f"Served are {', '.join(sorted(served))}." if served else "Train or install a model first."
         raise NotFound(f"No model serves a profile {profile!r}.", known)

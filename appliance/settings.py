@@ -28,9 +28,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="APPLIANCE_", extra="forbid", frozen=True)
 
     data_dir: Path = Field(Path(".appliance"), description="Folder of all data: raw, good, bad, archive, models, work.")
-    keys_dir: Path | None = Field(None, description="Folder of the owner's public keys (*.pub). Default: data_dir/keys.")
+    keys_dir: Path | None = Field(
+        None, description="Folder of the owner's public keys (*.pub). Default: data_dir/keys."
+    )
     signing_key: Path | None = Field(None, description="Private key that signs models. Default: keys_dir/signing.key.")
-    profiles_dir: Path | None = Field(None, description="Folder of profiles for `--profile NAME`. Default: the shipped ones.")
+    profiles_dir: Path | None = Field(
+        None, description="Folder of profiles for `--profile NAME`. Default: the shipped ones."
+    )
     dsn: SecretStr | None = Field(None, description="PostgreSQL 15 or newer, as postgresql://...; may hold a password.")
     site: str = Field("site", pattern=r"^[A-Za-z0-9_-]{1,40}$", description="Name of this plant, in exports.")
     timezone: str = Field("UTC", description="Plant time for screens and messages; the database keeps UTC.")
@@ -48,17 +52,27 @@ class Settings(BaseSettings):
     line_limit_kb: Count = Field(1024, description="Longest line in KiB before a file is refused.")
     batch_rows: Count = Field(100_000, le=1_000_000, description="Rows that are checked at a time.")
     part_rows: Count = Field(100_000, le=1_000_000, description="Good rows in a part, the unit of prediction.")
-    chunk_rows: Count = Field(8_192, le=1_000_000, description="Rows scored at a time, so that a single check never waits long.")
+    chunk_rows: Count = Field(
+        8_192, le=1_000_000, description="Rows scored at a time, so that a single check never waits long."
+    )
     scoring_threads: Count = Field(2, le=64, description="Threads of ONNX Runtime.")
     part_tries: Count = Field(5, description="Failed tries after which a part is given up.")
     archive_days: int = Field(30, ge=0, description="Days that originals stay in archive/; 0 keeps none.")
     criticality_high: Share = Field(0.5, description="Share of bad rows from which a file is highly critical.")
     criticality_medium: Share = Field(0.2, description="Share of bad rows from which a file is of medium criticality.")
 
-    alarm_needed: Count | None = Field(None, description="Rows out of the window that open an alarm. Default: the profile's.")
-    alarm_window: Count | None = Field(None, description="Last rows of a machine that are looked at. Default: the profile's.")
-    alarm_calm: Count | None = Field(None, description="Passing rows in a row that close an alarm. Default: the profile's.")
-    alarm_cooldown_minutes: float | None = Field(None, ge=0, description="Pause before the same machine alarms again. Default: the profile's.")
+    alarm_needed: Count | None = Field(
+        None, description="Rows out of the window that open an alarm. Default: the profile's."
+    )
+    alarm_window: Count | None = Field(
+        None, description="Last rows of a machine that are looked at. Default: the profile's."
+    )
+    alarm_calm: Count | None = Field(
+        None, description="Passing rows in a row that close an alarm. Default: the profile's."
+    )
+    alarm_cooldown_minutes: float | None = Field(
+        None, ge=0, description="Pause before the same machine alarms again. Default: the profile's."
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

@@ -30,7 +30,8 @@ def find(settings: Settings, name_or_path: str) -> Profile:
         if not path.is_file():
             known = sorted(p.stem for p in path.parent.glob("*.toml"))
             raise UsageError(
-                f"There is no profile {name_or_path!r}.", f"There are {', '.join(known)}; or give the path of a TOML file."
+                f"There is no profile {name_or_path!r}.",
+                f"There are {', '.join(known)}; or give the path of a TOML file.",
             )
     profile = profiles.load(path)
     features.check(profile)

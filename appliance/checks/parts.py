@@ -12,5 +12,5 @@ def check(context: Context) -> list[Fault]:
     if not failed:
         return []
     said = "1 part of a file was" if failed == 1 else f"{failed} parts of files were"
-    way_out = "See `appliance status` for the reason, mend it, and let them wait again: `appliance predict --retry`."
+    way_out = "`GET /parts?state=failed` tells the reasons; mend them, and let the parts wait again: `appliance predict --retry`."
     return [Fault("failed_parts", "warning", f"{said} given up; their rows have no prediction.", way_out)]

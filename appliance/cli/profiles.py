@@ -45,6 +45,9 @@ def preview(
         return
     say(f"{seen.rows:,} rows: {seen.good:,} good, {seen.bad:,} bad.")
     if seen.issues:
-        table(((i.rule, i.column, i.count, " | ".join(i.examples)) for i in seen.issues), ("rule", "column", "rows", "examples"))
+        table(
+            ((i.rule, i.column, i.count, " | ".join(i.examples)) for i in seen.issues),
+            ("rule", "column", "rows", "examples"),
+        )
     for row, reasons in seen.first_reasons:
         say(f"row {row}: {reasons}")

@@ -63,7 +63,9 @@ def score(
     file: Path,
     profile: Annotated[str | None, typer.Option(help="Profile of the file, where several models are active.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Score with the bundle in this folder.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the rows with their predictions here; default: standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the rows with their predictions here; default: standard output.")
+    ] = None,
     machine: Annotated[str, typer.Option(help="Machine of the rows, where the file does not say it.")] = "",
     as_json: JsonFlag = False,
 ) -> None:

@@ -26,12 +26,17 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Play this CSV as the plant, instead of simulated mills.")] = None,
     profile: Annotated[str, typer.Option(help="Profile of the plant.")] = "milling",
     folder: Annotated[Path, typer.Option(help="The demo's one folder.")] = Path(".demo"),
-    once: Annotated[bool, typer.Option("--once", help="Play a bounded amount, print the row accounting and end.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Play a bounded amount, print the row accounting and end.")
+    ] = False,
     machines: Annotated[int, typer.Option(min=1, max=100, help="Machines in the plant.")] = 4,
-    rows_per_file: Annotated[int | None, typer.Option(min=1, help="Rows in each file; default: 5, with --once 250.")] = None,
+    rows_per_file: Annotated[
+        int | None, typer.Option(min=1, help="Rows in each file; default: 5, with --once 250.")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8000,
     no_airflow: Annotated[
-        bool, typer.Option("--no-airflow", help="Let the demo's own loop keep the schedule; in this version it always does.")
+        bool,
+        typer.Option("--no-airflow", help="Let the demo's own loop keep the schedule; in this version it always does."),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:

@@ -79,7 +79,13 @@ def test_an_unknown_profile_names_the_known(command: Command) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["profile", "check"], ["model", "activate", "x"], ["score", "absent.csv"], ["demo", "--machines", "0"]],
+    [
+        ["nonsense"],
+        ["profile", "check"],
+        ["model", "activate", "x"],
+        ["score", "absent.csv"],
+        ["demo", "--machines", "0"],
+    ],
 )
 def test_wrong_usage_ends_with_2(command: Command, arguments: list[str]) -> None:
     assert command(*arguments, code=2).stderr
@@ -138,7 +144,9 @@ def test_models_are_listed_verified_and_rolled_back(trained: Command) -> None:
     models, keys = trained.folder / "data" / "models", trained.folder / "data" / "keys"
     second = bundle.publish(small_models.files("milling", 1), models, keys / "signing.key").version
     trained("model", "activate", second, "--profile", "milling")
-    assert json.loads(trained("model", "rollback", "--profile", "milling", "--json").stdout)["version"] == first["version"]
+    assert (
+        json.loads(trained("model", "rollback", "--profile", "milling", "--json").stdout)["version"] == first["version"]
+    )
     folder = models / "milling" / second
     assert json.loads(trained("model", "verify", folder, "--json").stdout)["verified"]
     (folder / "card.md").write_text("better than it is")

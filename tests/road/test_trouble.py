@@ -82,7 +82,9 @@ def test_predictions_catch_up_when_the_api_comes_back(road: Road, mill: bytes) -
     road.ingest()
     with pytest.raises(ApiAway):
         road.predict()
-    assert {part["tries"] for part in road.rows("SELECT tries FROM part")} == {0}, "the API's absence is no fault of a part"
+    assert {part["tries"] for part in road.rows("SELECT tries FROM part")} == {0}, (
+        "the API's absence is no fault of a part"
+    )
     assert road.settings.api_socket is not None
     with running(create_app(road.settings, road.engine), road.settings.api_socket):
         assert road.predict().rows == 160

@@ -21,7 +21,9 @@ verdicts = st.lists(st.booleans(), max_size=60)
 
 
 def _times(count: int, first: int = 0) -> np.ndarray:
-    return np.array([np.datetime64((START + timedelta(minutes=first + i)).replace(tzinfo=None), "us") for i in range(count)])
+    return np.array(
+        [np.datetime64((START + timedelta(minutes=first + i)).replace(tzinfo=None), "us") for i in range(count)]
+    )
 
 
 def _by_hand(rule: Rule, failing: list[bool]) -> list[Transition]:

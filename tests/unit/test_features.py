@@ -14,7 +14,14 @@ from appliance.profile import MACHINE, TIME
 from tests.profiles import changed, load
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-MILL = {"type": "L", "air_temperature": 300.0, "process_temperature": 310.0, "speed": 1500.0, "torque": 40.0, "tool_wear": 10.0}
+MILL = {
+    "type": "L",
+    "air_temperature": 300.0,
+    "process_temperature": 310.0,
+    "speed": 1500.0,
+    "torque": 40.0,
+    "tool_wear": 10.0,
+}
 
 
 def _mills(**columns: list[object]) -> pl.DataFrame:

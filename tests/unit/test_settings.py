@@ -28,7 +28,9 @@ def test_the_environment_is_above_the_file(tmp_path: Path, monkeypatch: pytest.M
         ('timezone = "Mars/North"', "no time zone"),
     ],
 )
-def test_a_wrong_setting_gets_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
+def test_a_wrong_setting_gets_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
     file = tmp_path / "appliance.toml"
     file.write_text(text + "\n")
     monkeypatch.setenv("APPLIANCE_CONFIG", str(file))

@@ -23,7 +23,7 @@ router = APIRouter(tags=["parts"])
 _NOT_ITS_FAULT = (StoreAway, NotReady, RequestError)
 
 
-class PartFailed(RequestError):  # noqa: N818 - named like its kin in appliance.errors
+class PartFailed(RequestError):
     """Scoring failed for the part's own reason; the try is counted."""
 
     status = 422
