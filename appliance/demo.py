@@ -6,11 +6,9 @@ are told to stop in order; should this process be killed, the system ends them w
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -21,11 +19,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
 
 from pydantic import SecretStr
 
-from appliance import bundle, demo_screen, outputs, pipeline, signing
+from appliance import bundle, children, demo_screen, outputs, pipeline, signing
 from appliance import settings as box_settings
 from appliance.cli.output import emit, hint
 from appliance.errors import ApiAway, ApplianceError, Conflict, StoreAway, UsageError
@@ -41,9 +38,6 @@ FILES_PER_MACHINE_ONCE = 5
 SECONDS_BETWEEN_FILES = 5
 SECONDS_BETWEEN_PASSES = 3.0
 API_START_SECONDS = 60.0
-
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +69,7 @@ def run(wishes: Wishes) -> int:
         raise UsageError(f"There is no file {wishes.data}.", "Mend the path after DATA= or --data.")
     started = time.monotonic()
     try:
-        with _terminating(), ExitStack() as stack:
+        with children.terminating(), ExitStack() as stack:
             return _run(wishes, stack, started)
     except KeyboardInterrupt:
         _tell("Stopped; no process is left.")
@@ -98,12 +92,12 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
     user, token, schedule = _tokens(box.engine)
     box = replace(box, settings=settings.model_copy(update={"api_token": SecretStr(schedule)}))
     log = stack.enter_context((folder / "api.log").open("ab"))
-    api = stack.enter_context(_child(["-m", "appliance", "api"], environment, log))
+    api = stack.enter_context(children.python(["-m", "appliance", "api"], environment, log))
     _await_api(box, api, folder / "api.log")
     with engine.transaction(box.engine) as connection:
         since = overview.last_arrival(connection)
     plant_log = stack.enter_context((folder / "plant.log").open("ab"))
-    plant = stack.enter_context(_child(_plant(wishes, settings), environment, plant_log))
+    plant = stack.enter_context(children.python(_plant(wishes, settings), environment, plant_log))
     if wishes.once:
         return _once(wishes, box, plant, version, since, started)
     lines = [
@@ -226,7 +220,7 @@ def _model(profile: str, settings: Settings, environment: Mapping[str, str]) -> 
 
 
 def _workshop(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    with _child(arguments, environment, sys.stderr) as child:
+    with children.python(arguments, environment, sys.stderr) as child:
         if child.wait() != 0:
             raise ApplianceError("There is no model to serve.", "What went wrong stands above.")
 
@@ -295,37 +289,6 @@ def _await_api(box: pipeline.Box, api: subprocess.Popen[bytes], log: Path) -> No
 
 
 @contextmanager
-def _child(
-    arguments: Sequence[str], environment: Mapping[str, str], output: IO[Any]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python child that ends with the block, and with this process."""
-    child = subprocess.Popen(
-        [sys.executable, *arguments],
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,
-        preexec_fn=_end_with_parent,
-    )
-    try:
-        yield child
-    finally:
-        with suppress(ProcessLookupError):
-            child.terminate()
-        try:
-            child.wait(20)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-def _end_with_parent() -> None:
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-@contextmanager
 def _own(folder: Path) -> Iterator[Path]:
     """The demo's folder, for one demo at a time."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -335,20 +298,6 @@ def _own(folder: Path) -> Iterator[Path]:
         except BlockingIOError:
             raise Conflict(f"A demo is running in {folder}.", "Stop it, or say --folder.") from None
         yield folder.resolve()
-
-
-@contextmanager
-def _terminating() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: in order."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _is_free(port: int) -> bool:

@@ -14,17 +14,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance import bundle, durable, intake, outputs, quality, reader, report, signing
+from appliance import bundle, intake, outputs, signing
 from appliance.client import Client
 from appliance.errors import ApiAway, ApplianceError, Conflict, FileRefused, StoreAway
 from appliance.intake import Claimed, Look
-from appliance.outputs import BadWriter, GoodWriter
+from appliance.places import Places, discard_outputs
 from appliance.profile import Profile
 from appliance.settings import Settings
+from appliance.splitting import Split, split
 from appliance.store import engine, ledger, parts
 from appliance.store import models as model_store
 from appliance.store.engine import Connection, Engine
-from appliance.store.rows import Arrival, FileRecord, Part, RunKind, RunOutcome
+from appliance.store.rows import Arrival, Part, RunKind, RunOutcome
 
 PARTS_AT_A_TIME = 100
 # SHA-256 of no bytes: for an entry that must not be opened, such as a link or a pipe.
@@ -134,18 +135,20 @@ def ingest_next(box: Box, look: Look, profile: Profile, done: Ingested) -> None:
         arrival = _claim(connection, profile_id, claimed, profile)
         # A pass that was killed after its commit left only the original to remove.
         state = "known" if _is_known(connection, arrival, claimed, done) else arrival.state
-    keep = _archive_path(settings, profile, arrival)
-    if state == "quarantined":
-        keep = _quarantine_path(settings, profile, arrival)
-    elif state == "claimed":
+    places = Places.of(settings, profile, arrival)
+    keep = places.quarantine if state == "quarantined" else places.archive
+    if state == "claimed":
         try:
             if claimed.refusal is not None:
                 raise claimed.refusal
-            _split(box, profile, arrival, claimed, done)
+            _take(box, arrival, split(settings, profile, arrival, claimed, places), done)
         except FileRefused as refusal:
-            keep = _quarantine(box, profile, arrival, refusal, done)
+            keep = places.quarantine
+            with engine.transaction(box.engine) as connection:
+                ledger.quarantine(connection, arrival, refusal.reason, str(refusal), places.relative(keep))
+            done.quarantined += 1
     if keep is not None:
-        _make_folder(settings.data_dir, keep.parent)
+        places.make_folders(keep)
     gone = intake.release(claimed, keep)
     with engine.transaction(box.engine) as connection:
         ledger.cleared(connection, arrival.id)
@@ -216,7 +219,7 @@ def _finish_interrupted(box: Box, seen: Mapping[Path, Look]) -> set[str]:
     with engine.transaction(box.engine) as connection:
         for arrival in ledger.uncleared(connection):
             if arrival.state == "claimed":
-                _discard_outputs(box.settings, arrival)
+                discard_outputs(box.settings, arrival)
             look = seen.get(Path(arrival.path))
             if look is not None and _is_original(look, arrival):
                 again.add(arrival.path)
@@ -266,128 +269,14 @@ def _is_known(connection: Connection, arrival: Arrival, claimed: Claimed, done: 
     return True
 
 
-def _split(box: Box, profile: Profile, arrival: Arrival, claimed: Claimed, done: Ingested) -> None:
-    """Check every row, write good and bad ones, and commit the file. FileRefused where it is not readable."""
-    settings = box.settings
-    good_path, bad_path, report_path = _output_paths(settings, profile, arrival)
-    assert claimed.path is not None
-    assert claimed.format
-    rows = good_rows = bad_rows = 0
-    with reader.open_file(
-        claimed.path,
-        claimed.format,
-        profile,
-        batch_rows=settings.batch_rows,
-        line_limit=settings.line_limit_kb * 1024,
-    ) as batches:
-        checker = quality.Checker(profile, batches.header, claimed.origin, arrival.arrived_at)
-        _make_folder(settings.data_dir, good_path.parent, bad_path.parent)
-        with (
-            GoodWriter(good_path, profile, arrival.contract_hash, settings.work) as good,
-            BadWriter(bad_path, profile, batches.header, str(arrival.file_id)) as bad,
-        ):
-            for batch in batches:
-                checked = checker.check(batch)
-                good.append(checked.good)
-                bad.append(checked.bad)
-                rows += batch.frame.height
-            good_rows, bad_rows = good.commit(), bad.commit()
-    issues = checker.issues()
-    criticality = quality.criticality(rows, bad_rows, settings.criticality_high, settings.criticality_medium)
-    if issues:
-        summary = report.FileSummary(
-            profile=profile,
-            name=claimed.name,
-            arrived_at=arrival.arrived_at,
-            rows=rows,
-            good=good_rows,
-            bad=bad_rows,
-            criticality=criticality,
-            issues=issues,
-            origin=claimed.origin,
-            bad_file=bad_path.name if bad_rows else "",
-            zone=settings.timezone,
-            site=settings.site,
-        )
-        outputs.put(report_path, report.html(summary).encode())
-    record = FileRecord(
-        rows_in=rows,
-        rows_good=good_rows,
-        rows_bad=bad_rows,
-        criticality=criticality,
-        good_path=_relative(settings, good_path) if good_rows else None,
-        bad_path=_relative(settings, bad_path) if bad_rows else None,
-        report_path=_relative(settings, report_path) if issues else None,
-        header=batches.header,
-        encoding=profile.file.encoding,
-        mended_from=min((int(known) for known in batches.corrects if known.isdigit()), default=None),
-    )
-    sizes = [min(settings.part_rows, good_rows - start) for start in range(0, good_rows, settings.part_rows)]
+def _take(box: Box, arrival: Arrival, taken: Split, done: Ingested) -> None:
+    """The commit that makes a file count: its rows, its issues and the parts that wait for a prediction."""
     with engine.transaction(box.engine) as connection:
-        ledger.ingested(connection, arrival, record, issues, sizes)
+        ledger.ingested(connection, arrival, taken.record, taken.issues, taken.part_sizes)
     done.files += 1
-    done.rows_in += rows
-    done.rows_good += good_rows
-    done.rows_bad += bad_rows
-
-
-def _quarantine(box: Box, profile: Profile, arrival: Arrival, refusal: FileRefused, done: Ingested) -> Path:
-    """Record a file that cannot be taken as a whole; where its bytes will lie."""
-    path = _quarantine_path(box.settings, profile, arrival)
-    with engine.transaction(box.engine) as connection:
-        ledger.quarantine(connection, arrival, refusal.reason, str(refusal), _relative(box.settings, path))
-    done.quarantined += 1
-    return path
-
-
-def _output_paths(settings: Settings, profile: Profile, arrival: Arrival) -> tuple[Path, Path, Path]:
-    folder = f"profile={profile.name}/date={arrival.day.isoformat()}"
-    bad = settings.bad / folder / f"{arrival.name}.{arrival.file_id}"
-    return (
-        settings.good / folder / f"{arrival.file_id}.parquet",
-        bad.with_name(f"{bad.name}.csv"),
-        bad.with_name(f"{bad.name}.html"),
-    )
-
-
-def _discard_outputs(settings: Settings, arrival: Arrival) -> None:
-    """Remove what lies under an id that was never committed.
-
-    Whoever reads the folders must not find these rows twice, should the same content be taken under another name, or
-    rows that nobody accounts for, should the original be gone.
-    """
-    date = f"profile=*/date={arrival.day.isoformat()}"
-    bad = f"{arrival.name}.{arrival.file_id}"
-    for folder in settings.good.glob(date):
-        outputs.discard(folder / f"{arrival.file_id}.parquet")
-    for folder in settings.bad.glob(date):
-        outputs.discard(folder / f"{bad}.csv")
-        outputs.discard(folder / f"{bad}.html")
-
-
-def _quarantine_path(settings: Settings, profile: Profile, arrival: Arrival) -> Path:
-    folder = settings.bad / "quarantine" / f"profile={profile.name}" / f"date={arrival.day.isoformat()}"
-    return folder / f"{arrival.name}.{arrival.file_id}"
-
-
-def _archive_path(settings: Settings, profile: Profile, arrival: Arrival) -> Path | None:
-    if not settings.archive_days:
-        return None
-    folder = settings.archive / f"profile={profile.name}" / f"date={arrival.day.isoformat()}"
-    return folder / f"{arrival.name}.{arrival.id}"
-
-
-def _make_folder(root: Path, *folders: Path) -> None:
-    """Make folders that survive a power cut: each new entry is fsynced in its parent."""
-    for folder in folders:
-        missing = [f for f in (folder, *folder.parents) if f.is_relative_to(root) and not f.exists()]
-        for new in reversed(missing):
-            new.mkdir(exist_ok=True)
-            durable.sync_folder(new.parent)
-
-
-def _relative(settings: Settings, path: Path) -> str:
-    return str(path.relative_to(settings.data_dir))
+    done.rows_in += taken.record.rows_in
+    done.rows_good += taken.record.rows_good
+    done.rows_bad += taken.record.rows_bad
 
 
 def _record(box: Box, kind: RunKind, outcome: RunOutcome, counts: dict[str, Any]) -> None:

@@ -10,13 +10,14 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from appliance import contradictions
 from appliance.errors import ProfileError
 
 # Columns that the appliance adds beside those of the profile; the underscore keeps them apart from profile names.
@@ -319,67 +320,9 @@ class Profile(_Table):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        for problem in _contradictions(self):
+        for problem in contradictions.of(self):
             raise ValueError(problem)
         return self
-
-
-def _contradictions(profile: Profile) -> Iterable[str]:
-    """What each table alone cannot see: names that are taken twice or do not exist."""
-    columns = {c.name: c for c in profile.columns}
-    derived = {f.name for f in profile.features}
-    for kind, names in (
-        ("columns", [c.name for c in profile.columns]),
-        ("features", [f.name for f in profile.features]),
-        ("modes", [m.name for m in profile.modes]),
-        ("model.inputs", profile.model.inputs),
-    ):
-        if len(set(names)) != len(names):
-            yield f"{kind} holds {next(n for n in names if names.count(n) > 1)!r} twice"
-    headers = [h for c in profile.columns for h in c.headers]
-    if len(set(headers)) != len(headers):
-        yield f"two columns go by the header {next(h for h in headers if headers.count(h) > 1)!r}"
-    if both := derived & set(columns):
-        yield f"{min(both)!r} is a column and a feature"
-    if len(profile.with_role("label")) > 1:
-        yield "more than one column has the role label"
-    for source, role in ((profile.machine, "machine"), (profile.time, "time")):
-        wanted = source.column if source.from_ == "column" else None
-        found = [c.name for c in profile.columns if c.role == role]
-        if found != ([wanted] if wanted else []):
-            yield f"[{role}] says column {wanted!r}, while the columns of that role are {found}"
-    for name in profile.model.inputs:
-        if name in derived:
-            continue
-        if name not in columns:
-            yield f"model.inputs names {name!r}, which is no column and no feature"
-        elif columns[name].role != "reading" or columns[name].type not in ("number", "integer", "category", "boolean"):
-            yield f"model.inputs names {name!r}; only readings (number, integer, category, boolean) can be inputs"
-        elif not columns[name].required:
-            yield f"model.inputs names {name!r}, which files may leave out; set required = true"
-    for feature in profile.features:
-        if feature.window and not (feature.window.column in columns and columns[feature.window.column].numeric):
-            yield f"features ({feature.name}): window.column {feature.window.column!r} is no numeric column"
-    for mode in profile.modes:
-        if mode.column not in columns or columns[mode.column].role != "mode":
-            yield f"modes ({mode.name}): {mode.column!r} is no column with the role mode"
-    for limit in profile.limits:
-        if limit.mode not in {m.name for m in profile.modes}:
-            yield f"limits: {limit.mode!r} is no mode"
-        for condition in limit.all:
-            yield from _contradictions_of(condition, columns, derived)
-
-
-def _contradictions_of(condition: Condition, columns: Mapping[str, Column], derived: set[str]) -> Iterable[str]:
-    name = condition.feature
-    if name not in derived and not (name in columns and columns[name].numeric):
-        yield f"limits: {name!r} is no feature and no numeric column"
-    if condition.by is not None:
-        by = columns.get(condition.by)
-        if by is None or by.type != "category":
-            yield f"limits: by names {condition.by!r}, which is no category column"
-        elif isinstance(condition.bound, dict) and set(condition.bound) != set(by.categories):
-            yield f"limits: the bounds of {name!r} must name each category of {condition.by!r} once"
 
 
 def load(path: Path) -> Profile:

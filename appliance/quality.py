@@ -114,23 +114,25 @@ class Checker:
         typed = frame.select(
             quick(c, header, self._profile, frame.schema[header]).alias(c.name) for header, c in self._columns.items()
         )
-        # Where the quick way left no cell out, there is nothing to find; most columns of most files.
-        casts = {
-            c.name: cast(c, header, self._profile, frame.schema[header])
+        # Only cells that the quick way left out need the slow one: most files have few.
+        left = {
+            c.name: (typed[c.name].is_null() & frame[header].is_not_null()).to_numpy()
             for header, c in self._columns.items()
             if typed[c.name].null_count() > frame[header].null_count()
         }
+        some = np.logical_or.reduce(list(left.values())) if left else np.zeros(batch.rows, np.bool_)
+        casts = {
+            c.name: cast(c, header, self._profile, frame.schema[header])
+            for header, c in self._columns.items()
+            if c.name in left
+        }
         masks = {(rule, name): mask for name, how in casts.items() for rule, mask in how.faults}
-        # Lazily, because one query shares what several masks are made of.
-        slow = (
-            frame.lazy()
-            .select(
-                *(how.value.alias(name) for name, how in casts.items()),
-                *(mask.fill_null(False).alias(f"{rule}/{name}") for (rule, name), mask in masks.items()),
-            )
-            .collect()
+        slow = frame.filter(pl.Series(some)).select(
+            *(how.value.alias(name) for name, how in casts.items()),
+            *(mask.fill_null(False).alias(f"{rule}/{name}") for (rule, name), mask in masks.items()),
         )
-        found = [self._cell(rule, name, slow[f"{rule}/{name}"].to_numpy()) for rule, name in masks]
+        typed = typed.with_columns(typed[name].scatter(np.flatnonzero(some), slow[name]) for name in casts)
+        found = [self._cell(rule, name, _spread(slow[f"{rule}/{name}"].to_numpy(), some)) for rule, name in masks]
         for (rule, header), mask in batch.faults.items():
             column = self._columns.get(header)
             found.append(self._cell(rule, column.name if column else header, mask))
@@ -139,7 +141,7 @@ class Checker:
         for item in found:
             wrong[item.column] = wrong[item.column] | item.mask if item.column in wrong else item.mask
         present = [column.name for column in self._profile.columns if column.name in self._headers]
-        typed = typed.with_columns(slow.select(list(casts))).with_columns(
+        typed = typed.with_columns(
             pl.when(pl.Series(~mask)).then(pl.col(name)) for name, mask in wrong.items() if name in self._headers
         )
         typed = typed.select(frame[ROW], *present)
