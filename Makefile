@@ -37,7 +37,7 @@ clean-demo: ## Remove the demo's one folder
 	rm -rf -- "$(DEMO_DIR)"
 
 test: $(STAMP) ## Pass the tests that this machine permits
-	$(BIN)/python -m pytest -m "not faults" $(ARGS)
+	$(BIN)/python -m pytest -m "not faults" --numprocesses 2 --dist loadfile $(ARGS)
 
 faults: $(STAMP) ## Kill passes at every mutating call, and count rows afterwards
 	$(BIN)/python -m pytest -m faults $(ARGS)

@@ -23,7 +23,7 @@ import polars as pl
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from numpy.typing import NDArray
 
-from appliance import features, onnx_gate, signing
+from appliance import contract, features, onnx_gate, signing
 from appliance import profile as profiles
 from appliance.errors import BundleRefused, ProfileError
 from appliance.profile import Profile
@@ -183,6 +183,7 @@ def _profile(data: bytes) -> Profile:
     try:
         profile = profiles.parse(data.decode("utf-8"), source=PROFILE)
         features.check(profile)
+        contract.check(profile)
     except ProfileError as error:
         raise BundleRefused("profile", f"The model's profile is wrong: {error.message}") from None
     except (UnicodeDecodeError, RecursionError):

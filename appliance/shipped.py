@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from appliance import features
+from appliance import contract, features
 from appliance import profile as profiles
 from appliance.errors import UsageError
 from appliance.profile import Profile
@@ -23,7 +23,7 @@ def folder(settings: Settings) -> Path:
 
 
 def find(settings: Settings, name_or_path: str) -> Profile:
-    """A profile by name, or by the path of its TOML file; checked as a whole, its SQL too."""
+    """A profile by name, or by the path of its TOML file; checked as a whole, its SQL, patterns and time format too."""
     path = Path(name_or_path)
     if path.suffix != ".toml":
         path = folder(settings) / f"{name_or_path}.toml"
@@ -35,4 +35,5 @@ def find(settings: Settings, name_or_path: str) -> Profile:
             )
     profile = profiles.load(path)
     features.check(profile)
+    contract.check(profile)
     return profile

@@ -151,7 +151,9 @@ def _json_rows(body: bytes, ask: Ask, profile: Profile, now: datetime, zone: str
     moment = query.moment("time", _text(document, "time"), zone)
     contract = schema.contract_of_json(profile)
     batch = jsonrows.rows_to_batch(rows, contract)
-    checker = quality.Checker(contract, batch.header, machine, _arrival(moment, profile, now))
+    # Two questions may be the same, where identifiers need not be told.
+    arrival = _arrival(moment, profile, now)
+    checker = quality.Checker(contract, batch.header, machine, arrival, duplicates=False)
     checked = checker.check(batch)
     return Rows(checked.good, _listed(checked.bad), checked.bad.height)
 

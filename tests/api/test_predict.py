@@ -198,6 +198,11 @@ def test_the_source_is_that_of_the_token(people: People) -> None:
         assert [item["id"] for item in found] == [answer["predictions"][0]["id"]]
 
 
+def test_the_same_question_twice_gets_two_answers(operator: httpx.Client) -> None:
+    answer = operator.post("/predict", params=MILL, json={"rows": [ROW, ROW]}).json()
+    assert answer["rows"] == {"received": 2, "predicted": 2, "rejected": 0}
+
+
 def test_too_many_json_rows_are_too_large(still: People) -> None:
     body = {"rows": [{}] * (schema.MOST_JSON_ROWS + 1)}
     assert_problem(still("operator").post("/predict", params=MILL, json=body), 413, "too_large")
