@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+# Factories look into TLS: whom the system trusts decides, as it does for pip.
+export UV_SYSTEM_CERTS ?= 1
 STAMP := $(VENV)/.installed
 DEMO_DIR ?= .demo
 DATA ?=

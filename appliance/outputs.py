@@ -6,6 +6,7 @@ folder is made durable too. Memory is bounded by one batch.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
@@ -117,16 +118,19 @@ class BadWriter:
         )
         if not self._rows:
             cells = cells.rename({name: inert(name) for name in self._header})
-        text = cells.write_csv(
-            separator=self._separator,
-            line_terminator="\r\n",
-            include_header=not self._rows,
-            include_bom=not self._rows,
-            quote_style="always" if self._exotic else "necessary",
-        ).encode()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(self._path).open("ab" if self._rows else "wb") as file:
-            file.write(text.replace(_UNIT, self._exotic) if self._exotic else text)
+            target = io.BytesIO() if self._exotic else file
+            cells.write_csv(
+                target,
+                separator=self._separator,
+                line_terminator="\r\n",
+                include_header=not self._rows,
+                include_bom=not self._rows,
+                quote_style="always" if self._exotic else "necessary",
+            )
+            if isinstance(target, io.BytesIO):
+                file.write(target.getvalue().replace(_UNIT, self._exotic))
         self._rows += bad.height
 
     def commit(self) -> int:

@@ -38,7 +38,6 @@ FILES_NAMED = 100  # in the lineage of a mended file
 _DAMAGE = {"": WHOLE, FEW: TOO_FEW, MANY: TOO_MANY, BROKEN: UNSOUND, CUT: CUT_OFF}
 _LABELS = {MANY: "too many cells", BROKEN: "quotes or line end", CUT: "cut off"}
 _FILE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_BOM = "\ufeff".encode()
 
 
 class _Table(NamedTuple):
@@ -182,11 +181,17 @@ def _split(block: Block, names: Sequence[str]) -> pl.DataFrame:
     schema = dict.fromkeys(names, pl.String)
     if not block.plain:
         return pl.DataFrame(schema=schema)
-    # A mark at the beginning would be dropped as a byte order mark, though it stands in the middle of the file.
-    text = _BOM + block.plain if block.plain.startswith(_BOM) else block.plain
+    # Polars looks at the first bytes and drops a byte order mark, or unpacks what it takes for a compressed file, as
+    # "x^" may begin one. They are a row of ours.
+    first = block.separator * (len(names) - 1)
     frame = pl.read_csv(
-        text, has_header=False, schema=schema, separator=block.separator, quote_char=None, eol_char="\n"
-    )
+        f"-{first}\n".encode() + block.plain,
+        has_header=False,
+        schema=schema,
+        separator=block.separator,
+        quote_char=None,
+        eol_char="\n",
+    ).slice(1)
     if frame.height != len(block.plain_lines):
         raise FileRefused(
             "format",

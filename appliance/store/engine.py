@@ -44,7 +44,8 @@ def connect(dsn: str, application: str = "appliance", pool_size: int = 5) -> Eng
     given = str(url.query.get("options", ""))
     options = (
         f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT} -c lock_timeout={LOCK_TIMEOUT} "
-        f"-c idle_in_transaction_session_timeout={IDLE_TIMEOUT} {given}"
+        # Compiling a query takes longer than any of ours.
+        f"-c idle_in_transaction_session_timeout={IDLE_TIMEOUT} -c jit=off {given}"
     )
     return create_engine(
         url,
@@ -87,11 +88,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         with suppress(SQLAlchemyError, psycopg2.Error):
             connection.rollback()
         if isinstance(error, (SQLAlchemyError, psycopg2.Error)):
-            told = _translated(error)
-            if isinstance(told, StoreAway):
-                with suppress(SQLAlchemyError, psycopg2.Error):
-                    connection.invalidate()
-            raise told from error
+            raise _translated(error) from error
         raise
     finally:
         with suppress(SQLAlchemyError, psycopg2.Error):

@@ -133,7 +133,7 @@ def save_states(conn: Connection, states: Iterable[MachineState]) -> None:
         statement.on_conflict_do_update(
             index_elements=["machine_id"], set_={name: statement.excluded[name] for name in columns}
         ),
-        sorted(changed, key=lambda state: state["machine_id"]),
+        changed,
     )
 
 

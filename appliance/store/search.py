@@ -1,14 +1,15 @@
 # ruff: noqa: S608  (statements are put together from words of our own; values are bound)
 """Finding predictions, newest first, in a table of many millions.
 
-Each filter has a road of its own. The roads are spelled so that only one index can serve them: left to its estimates,
-PostgreSQL would at times walk through millions of rows for a page of a machine that has been silent for a month.
+Each filter has a road of its own, and each road is spelled so that one index alone can give its order (``id + 0``):
+left to its estimates, PostgreSQL would at times walk through millions of rows for a page of a machine that has been
+silent for a month.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,11 +62,12 @@ def predictions(
     if where["low"] >= where["high"]:
         return []
     roads = [
-        f"(SELECT * FROM prediction AS p WHERE {' AND '.join([*road, *conditions])} ORDER BY {order} LIMIT :limit)"
+        f"(SELECT * FROM prediction AS p WHERE {' AND '.join([*road, *conditions])} ORDER BY {order} DESC LIMIT :limit)"
         for road, order in _roads(conn, wanted, where)
     ]
     if not roads:
         return []
+    _only_in_order(conn, True)
     found = conn.execute(
         text(
             f"SELECT {_COLUMNS}, profile.name AS profile, machine.name AS machine, model.version AS model_version"
@@ -74,6 +76,7 @@ def predictions(
         ),
         where,
     )
+    _only_in_order(conn, False)
     return [_readable(dict(row)) for row in found.mappings()]
 
 
@@ -96,6 +99,13 @@ def prediction(conn: Connection, prediction_id: int) -> dict[str, Any]:
     return _readable(dict(found))
 
 
+def _only_in_order(conn: Connection, only: bool) -> None:
+    """Have rows read in the order of an index: to fetch all that fit and sort them is never the way to a page."""
+    switch = "off" if only else "on"
+    switches = ", ".join(f"set_config('enable_{way}', '{switch}', true)" for way in ("sort", "bitmapscan", "seqscan"))
+    conn.execute(text(f"SELECT {switches}"))
+
+
 def _conditions(wanted: PredictionFilter, where: dict[str, Any]) -> list[str]:
     """What each row must fulfil, whichever road leads to it."""
     conditions = []
@@ -106,7 +116,8 @@ def _conditions(wanted: PredictionFilter, where: dict[str, Any]) -> list[str]:
         conditions.append("p.predicted_at < :to")
         where["to"] = wanted.to
     if wanted.source is not None:
-        conditions.append("p.source = :source")
+        # Said as a range here and for machines, lest another index offer its order for what that of suspects is for.
+        conditions.append("p.source BETWEEN :source AND :source")
         where["source"] = SOURCES[wanted.source]
     if wanted.failing is not None:
         conditions.append("p.failing" if wanted.failing else "NOT p.failing")
@@ -121,56 +132,36 @@ def _conditions(wanted: PredictionFilter, where: dict[str, Any]) -> list[str]:
 
 def _roads(conn: Connection, wanted: PredictionFilter, where: dict[str, Any]) -> Iterator[tuple[list[str], str]]:
     """For each stretch of an index: the conditions that bound it, and the order in which it is read."""
-    profiles, machines = _who(conn, wanted)
     suspect = wanted.failing is True or (wanted.min_probability or 0) >= SUSPECT
     if wanted.file_id is not None or not (suspect or wanted.machine or wanted.profile or wanted.source):
-        mine = []
-        for name, ids in (("profile_id", profiles), ("machine_id", machines)):
-            where[f"{name}s"] = ids
-            mine.append(f"p.{name} = ANY(:{name}s)" if ids is not None else "true")
-        yield ["p.id >= :low", "p.id < :high", *mine], "p.id DESC"
-    elif suspect:
-        for profile in profiles if profiles is not None else _all_profiles(conn):
-            where["machine_ids"] = machines
-            mine = ["p.machine_id = ANY(:machine_ids)"] if machines is not None else []
-            yield [*_stretch(where, profile_id=profile), *mine], "p.profile_id DESC, p.id DESC"
-    elif machines is not None:
-        for machine in machines:
-            yield _stretch(where, machine_id=machine), "p.machine_id DESC, p.id DESC"
-    else:
-        for profile in profiles if profiles is not None else _all_profiles(conn):
+        whom = _whom(conn, wanted)
+        where |= {"profiles": [profile for profile, _ in whom], "machines": [machine for _, machine in whom]}
+        of_machines = ["p.machine_id = ANY(:machines)"] if wanted.machine else []
+        yield ["p.id >= :low", "p.id < :high", "p.profile_id = ANY(:profiles)", *of_machines], "p.id"
+        return
+    stretch = ["p.id + 0 >= :low", "p.id + 0 < :high"]
+    for profile, machine in _whom(conn, wanted):
+        if suspect:
+            of_machine = [] if machine is None else [f"p.machine_id BETWEEN {machine:d} AND {machine:d}"]
+            yield [f"p.profile_id = {profile:d}", *stretch, *of_machine], "p.id + 0"
+        elif machine is not None:
+            yield [f"p.machine_id = {machine:d}", *stretch], "p.id + 0"
+        else:
             for source in [SOURCES[wanted.source]] if wanted.source else SOURCES.values():
-                stretch = _stretch(where, profile_id=profile, source=source)
-                yield stretch, "p.profile_id DESC, p.source DESC, p.id DESC"
+                yield [f"p.profile_id = {profile:d}", f"p.source = {source:d}", *stretch], "p.id + 0"
 
 
-def _stretch(where: Mapping[str, Any], **equal: int) -> list[str]:
-    """Rows with those values and ids from low to high, said as one comparison that an index begins and ends at."""
-    columns = ", ".join(f"p.{name}" for name in (*equal, "id"))
-    values = ", ".join(str(int(value)) for value in equal.values())
-    # Not "< high": by the first column alone, which is all that estimates look at, that would be no row at all.
-    return [f"({columns}) >= ({values}, :low)", f"({columns}) <= ({values}, :high - 1)"]
-
-
-def _who(conn: Connection, wanted: PredictionFilter) -> tuple[list[int] | None, list[int] | None]:
-    """The ids of the profiles and of the machines that are asked for; None where any will do."""
-    if wanted.machine is not None:
-        rows = conn.execute(
-            text(
-                "SELECT m.id, m.profile_id FROM machine m JOIN profile ON profile.id = m.profile_id"
-                " WHERE m.name = :machine AND profile.name = coalesce(:profile, profile.name)"
-            ),
-            {"machine": wanted.machine, "profile": wanted.profile},
-        ).all()
-        return sorted({row.profile_id for row in rows}), [row.id for row in rows]
-    if wanted.profile is not None:
-        found = conn.execute(text("SELECT id FROM profile WHERE name = :name"), {"name": wanted.profile})
-        return list(found.scalars()), None
-    return None, None
-
-
-def _all_profiles(conn: Connection) -> list[int]:
-    return list(conn.execute(text("SELECT id FROM profile")).scalars())
+def _whom(conn: Connection, wanted: PredictionFilter) -> list[tuple[int, int | None]]:
+    """The profiles that are asked for, each with its machine of that name where a machine is asked for."""
+    if wanted.machine is None:
+        query = "SELECT id, NULL FROM profile WHERE name = coalesce(:profile, name)"
+    else:
+        query = (
+            "SELECT m.profile_id, m.id FROM machine m JOIN profile ON profile.id = m.profile_id"
+            " WHERE m.name = :machine AND profile.name = coalesce(:profile, profile.name)"
+        )
+    asked = {"profile": wanted.profile, "machine": wanted.machine}
+    return [(row[0], row[1]) for row in conn.execute(text(query), asked)]
 
 
 def _of_time(conn: Connection, wanted: PredictionFilter) -> tuple[int, int]:

@@ -69,9 +69,9 @@ def _journey(box: Box, database: int, api: int | None, stepped: bool) -> dict[st
         return DatabaseClock(pids)() if stepped else machine.tree_seconds(database)
 
     ours = [pid for pid in (os.getpid(), database, api) if pid]
-    busy, mine = machine.busy_seconds(), machine.tree_seconds(*ours)
+    others = machine.Others(*ours)
     at_api = machine.tree_seconds(api) if api else 0.0
-    phases: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for phase, places, function in (
         ("ingest", steps.ingest_file, pipeline.ingest),
         ("predict", steps.predict_parts, pipeline.predict),
@@ -79,16 +79,14 @@ def _journey(box: Box, database: int, api: int | None, stepped: bool) -> dict[st
         watch = Stopwatch(clock)
         with watch.around(places()) if stepped else nullcontext(), watch.whole() as taken:
             done = function(box)
-        phases[phase] = {
+        result[phase] = {
             "done": done.as_dict(),
             "whole": asdict(taken),
             "steps": {name: asdict(spent) for name, spent in watch.steps.items()} if stepped else {},
         }
-    phases["api_cpu"] = machine.tree_seconds(api) - at_api if api else 0.0
-    others = machine.busy_seconds() - busy - (machine.tree_seconds(*ours) - mine)
-    wall = sum(phases[phase]["whole"]["wall"] for phase in ("ingest", "predict"))
-    phases["others"] = max(0.0, others) / (wall * machine.facts()["cores"])
-    return phases
+    result["api_cpu"] = machine.tree_seconds(api) - at_api if api else 0.0
+    result["others"] = others.share()
+    return result
 
 
 def _models(box: Box) -> Models:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,22 @@ def facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+class Others:
+    """What programs other than these processes, and what those start, take of the CPU from now on."""
+
+    def __init__(self, *ours: int) -> None:
+        self._ours = ours
+        self._start = time.monotonic(), self._taken()
+
+    def share(self) -> float:
+        """Of all cores, 0 to 1."""
+        wall, taken = time.monotonic() - self._start[0], self._taken() - self._start[1]
+        return max(0.0, taken) / (wall * len(os.sched_getaffinity(0)))
+
+    def _taken(self) -> float:
+        return busy_seconds() - tree_seconds(*self._ours, *_kernel())
 
 
 def peak_mib(pid: int | str = "self") -> float:
@@ -53,6 +70,14 @@ def tree_seconds(*roots: int) -> float:
 def children(pid: int) -> list[int]:
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _kernel() -> list[int]:
+    """The kernel's own threads: what they write back is our doing as well as anybody's."""
+    try:
+        return [2] if Path("/proc/2/comm").read_text().strip() == "kthreadd" else []
     except OSError:
         return []
 

@@ -34,12 +34,11 @@ _LIBRARIES = {
 Journeys = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def summary(
-    journeys: Journeys, limits: Mapping[str, Sequence[float]], rows: int, size: int, command: str
-) -> dict[str, Any]:
+def summary(journeys: Journeys, limits: Mapping[str, Any], rows: int, size: int, command: str) -> dict[str, Any]:
     stepped = journeys[STEPPED]
     parts = stepped[0]["predict"]["done"]["parts"]
-    alone = _alone(limits, parts)
+    times: Mapping[str, Sequence[float]] = limits["times"]
+    alone = _alone(times, parts)
     ways = {way: _way(runs, rows) for way, runs in journeys.items()}
     raw = alone[steps.SCORE] + alone[steps.STORE]
     return {
@@ -53,14 +52,14 @@ def summary(
         "steps": [row for phase in PHASES for row in _steps(phase, stepped, rows, alone)],
         "ways": ways,
         "start": {name: _median(run[name]["wall"] for run in stepped) for name in ("imports", "model")},
-        "limits": {name: _rounded(median(times)) for name, times in limits.items()},
+        "limits": {name: _rounded(median(taken)) for name, taken in times.items()},
         "goal": {
             "seconds": _rounded(raw + GOAL_SECONDS),
             "taken": ways[DIRECT]["seconds"],
             "mib": GOAL_MIB,
             "taken_mib": max(way["memory_mib"] for way in ways.values()),
         },
-        "others": max(way["others"] for way in ways.values()),
+        "others": round(max(limits["others"], *(way["others"] for way in ways.values())), 3),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from appliance import durable, features, intake, pipeline, predict, quality, reader
+from appliance import features, intake, outputs, pipeline, predict, quality, reader
 from appliance.outputs import BadWriter, GoodWriter
 from appliance.store import engine, ledger, models, parts, writer
 
@@ -48,7 +48,7 @@ def ingest_file() -> Places:
         (GOOD, GoodWriter, "commit"),
         (BAD, BadWriter, "append"),
         (BAD, BadWriter, "commit"),
-        (BAD, durable, "write"),
+        (BAD, outputs, "put"),
         (LEDGER, pipeline, "_claim"),
         (LEDGER, pipeline, "_is_known"),
         (LEDGER, pipeline, "_record"),

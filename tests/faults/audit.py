@@ -95,11 +95,10 @@ def broken(box: Box) -> list[str]:
 
 def _litter(box: Box) -> Iterator[Path]:
     for path in sorted(box.folder.rglob("*")):
-        if path.relative_to(box.folder).parts[0] == "models":
+        if path.relative_to(box.folder).parts[0] == "models" or path == box.folder / "work" / ".pass":
             continue
         if path.name.startswith(".") or path.suffix == ".tmp" or path.parent.name == "work":
-            if path != box.folder / "work" / ".pass":
-                yield path
+            yield path
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,24 @@ def predict(settings: Settings) -> dict[str, Any]:
 def ingest_and_predict(settings: Settings) -> dict[str, Any]:
     """Both, one after the other: what the schedule does after a power cut."""
     return ingest(settings) | predict(settings)
+
+
+def nothing(settings: Settings) -> dict[str, Any]:
+    """Tries out whether a child can be traced."""
+    return {}
+
+
+def scribble(settings: Settings, threads: int) -> dict[str, Any]:
+    """Make, write and rename a file in each of some threads: what the tracer itself is tested with."""
+
+    def work(number: int) -> None:
+        file = settings.data_dir / f"{number}.new"
+        file.write_text("x")
+        file.rename(file.with_suffix(".txt"))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(threads)))
+    return {}
 
 
 def install(settings: Settings, source: str) -> dict[str, Any]:

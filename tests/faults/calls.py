@@ -8,6 +8,7 @@ import os
 import platform
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def described(task: int, number: int, arguments: Sequence[int]) -> Call | None:
     name = next(name for name, known in numbers.items() if known == number)
     if name in _ON_DESCRIPTOR:
         try:
-            subject = os.readlink(f"/proc/{task}/fd/{arguments[0]}")
+            subject = str(Path(f"/proc/{task}/fd/{arguments[0]}").readlink())
         except OSError:
             return None
         if subject.startswith("socket:"):
@@ -115,8 +116,6 @@ def _memory(task: int, address: int, length: int) -> bytes:
         page = 4096 - address % 4096
         data = memory.read(min(length, page))
         if length > page and b"\0" not in data:
-            try:
+            with suppress(OSError):
                 data += memory.read(length - page)
-            except OSError:
-                pass
         return data

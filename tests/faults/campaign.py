@@ -1,15 +1,15 @@
-"""Kill a body once at each call by which it changes something; afterwards look at what the next pass makes of it."""
+"""Kill a body once at each call by which it changes something; then see what those who come after make of it."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.audit import Told
+from tests.faults import audit
 from tests.faults.boxes import Box, Boxes, Start
 from tests.faults.calls import Call
 from tests.faults.runner import Ended, Runner
@@ -22,14 +22,25 @@ Say = Callable[[str], None]
 Judge = Callable[[Runner, Box, Ended], Sequence[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """What is killed, and what comes after it. The body has to be of one thread as far as it counts, or deterministic."""
+
+    name: str
+    start: Start
+    body: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    afterwards: str = "ingest_and_predict"
+
+
 @dataclass(slots=True)
-class Campaign:
-    """The figures of one journey."""
+class Figures:
+    """What a journey's kills came to; ``accounts`` are those that every box showed in the end."""
 
     journey: str
-    calls: list[Call]
+    calls: Sequence[Call]
+    accounts: Mapping[str, int] = field(default_factory=dict)
     kills: list[Call] = field(default_factory=list)
-    told: Told | None = None
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -37,48 +48,84 @@ class Campaign:
         return sum(call.is_statement for call in self.kills)
 
 
-def kill_everywhere(
-    journey: str,
-    runners: Sequence[Runner],
-    boxes: Boxes,
-    start: Start,
-    body: str,
-    judge: Judge,
-    say: Say,
-    calls: list[Call],
-    **arguments: Any,
-) -> Campaign:
-    """Run ``body`` from ``start`` again and again, killed before its 1st, 2nd, ... call until it is through unkilled.
+class Killer:
+    """Keeps both cores busy with kills; ``figures`` are those of all journeys so far."""
 
-    ``calls`` are those of an undisturbed run: the kills must be as many.
-    """
-    campaign = Campaign(journey, calls)
-    numbers, lock, through = itertools.count(1), threading.Lock(), threading.Event()
+    def __init__(self, runners: Sequence[Runner], boxes: Boxes, say: Say, figures: list[Figures]) -> None:
+        self._runners, self._boxes, self._say, self._figures = runners, boxes, say, figures
 
-    def work(runner: Runner) -> None:
-        while not through.is_set() and len(campaign.failures) < _TOLD_FAILURES:
-            number = next(numbers)
-            with boxes.fresh(start) as box:
-                ended = runner.run(body, box.settings, kill_at=number, **arguments)
-                box.quiet()
-                wrong = judge(runner, box, ended)
-            with lock:
-                if ended.killed_by is None:
-                    through.set()
-                    if ended.error:
-                        wrong = [*wrong, f"it ended with {ended.error}: {ended.message}"]
-                else:
-                    campaign.kills.append(ended.killed_by)
-                    say(f"{journey}: {len(campaign.kills)} of {len(calls)} killed")
-                campaign.failures += [f"killed before call {number}, {ended.killed_by}:\n  {line}" for line in wrong]
+    def demand_the_same(self, journey: Journey) -> None:
+        """Whenever it is killed, what the schedule does next leaves exactly what it leaves without a kill."""
+        wanted = undisturbed(self._runners[0], self._boxes, journey)
 
-    with ThreadPoolExecutor(len(runners)) as pool:
-        for done in [pool.submit(work, runner) for runner in runners]:
-            done.result()
-    return campaign
+        def judge(runner: Runner, box: Box, ended: Ended) -> Sequence[str]:
+            after = runner.run(journey.afterwards, box.settings)
+            if after.done is None:
+                return [f"the next pass ended with {after.error}: {after.message}"]
+            return [*wanted.differences(audit.tell(box)), *audit.broken(box)]
+
+        self.demand(journey, judge, wanted.accounts)
+
+    def demand(self, journey: Journey, judge: Judge, accounts: Mapping[str, int] | None = None) -> None:
+        """After no kill the judge finds anything wrong, and no call is left out."""
+        with self._boxes.fresh(journey.start) as box:
+            calls = self._runners[0].run(journey.body, box.settings, **journey.arguments).made
+        figures = Figures(journey.name, calls, accounts or {})
+        self._kill_everywhere(journey, judge, figures)
+        assert not figures.failures, "\n".join(figures.failures)
+        assert len(figures.kills) == len(calls)
+        self._figures.append(figures)
+
+    def _kill_everywhere(self, journey: Journey, judge: Judge, figures: Figures) -> None:
+        """Killed before its 1st, 2nd, ... call, until it is through unkilled."""
+        numbers, lock, through = itertools.count(1), threading.Lock(), threading.Event()
+
+        def work(runner: Runner) -> None:
+            while not through.is_set() and len(figures.failures) < _TOLD_FAILURES:
+                number = next(numbers)
+                with self._boxes.fresh(journey.start) as box:
+                    ended = runner.run(journey.body, box.settings, kill_at=number, **journey.arguments)
+                    box.quiet()
+                    wrong = list(judge(runner, box, ended))
+                if ended.error:
+                    wrong.append(f"it ended with {ended.error}: {ended.message}")
+                with lock:
+                    if ended.killed_by is None:
+                        through.set()
+                    else:
+                        figures.kills.append(ended.killed_by)
+                        self._say(f"{figures.journey}: {len(figures.kills)} of {len(figures.calls)} killed")
+                    figures.failures += [f"before call {number}, {ended.killed_by}:\n  {line}" for line in wrong]
+
+        with ThreadPoolExecutor(len(self._runners)) as pool:
+            for done in [pool.submit(work, runner) for runner in self._runners]:
+                done.result()
 
 
-def demand(campaign: Campaign) -> None:
-    """Nothing was wrong after any kill, and no call was left out."""
-    assert not campaign.failures, "\n".join(campaign.failures)
-    assert len(campaign.kills) == len(campaign.calls)
+def undisturbed(runner: Runner, boxes: Boxes, journey: Journey) -> audit.Told:
+    """What a journey and those who come after it leave when nobody is killed."""
+    with boxes.fresh(journey.start) as box:
+        for body, arguments in ((journey.body, journey.arguments), (journey.afterwards, {})):
+            ended = runner.run(body, box.settings, **arguments)
+            assert ended.error == "", ended.message
+        box.quiet()
+        assert audit.broken(box) == []
+        return audit.tell(box)
+
+
+def finish(runner: Runner, box: Box, wanted: audit.Told) -> None:
+    """What the schedule does next leaves exactly that."""
+    box.quiet()
+    after = runner.run("ingest_and_predict", box.settings)
+    assert after.error == "", after.message
+    box.quiet()
+    assert wanted.differences(audit.tell(box)) == []
+    assert audit.broken(box) == []
+
+
+def number_of(calls: Sequence[Call], name: str, subject: str, after: int = 0) -> int:
+    """The number of the first call of that name whose subject holds a text, behind the call ``after``."""
+    for number, call in enumerate(calls, start=1):
+        if number > after and call.name == name and subject in call.subject:
+            return number
+    raise AssertionError(f"there is no {name} of {subject!r} among the calls")

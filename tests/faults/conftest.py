@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from appliance import bundle, signing
 from tests import small_models
 from tests.conftest import Cluster
-from tests.faults import scenes, tracer
+from tests.faults import figures as pages
+from tests.faults import scenes
 from tests.faults.boxes import Boxes, Start
-from tests.faults.campaign import Say
+from tests.faults.campaign import Figures, Killer, Say
 from tests.faults.runner import Runner
 
 _RUNNERS = 2
@@ -22,21 +24,15 @@ _RUNNERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """A data folder with bundles and keys, and nothing dropped: two mill models were active, one after the other."""
+    """A data folder with bundles and keys, and nothing dropped: the second mill model serves, after the first."""
 
-    folder: Path
-    milling: tuple[str, str, str]
-    spare: Path  # a bundle that is not installed
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _traceable() -> None:
-    if why := tracer.unsupported():
-        pytest.skip(f"no calls can be stopped here: {why}")
+    start: Start
+    milling: tuple[str, str, str]  # versions; the third is not installed
+    third: Path  # its bundle
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+def shelf(tmp_path_factory: pytest.TempPathFactory, runners: list[Runner]) -> Shelf:
     folder = tmp_path_factory.mktemp("shelf")
     key = folder / "keys" / "signing.key"
     models = folder / "models"
@@ -44,21 +40,24 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     models.mkdir()
     signing.create_key(key)
     keys = signing.trusted_keys(key.parent)
-    first, second, third = (bundle.publish(small_models.files("milling", n), models, key) for n in range(3))
-    bundle.activate(models, "milling", first.version, keys)
-    bundle.activate(models, "milling", second.version, keys)
+    mills = [bundle.publish(small_models.files("milling", n), models, key) for n in range(3)]
+    for mill in mills[:2]:
+        bundle.activate(models, "milling", mill.version, keys)
     pump = bundle.publish(small_models.files("pump"), models, key)
     bundle.activate(models, "pump", pump.version, keys)
-    spare = tmp_path_factory.mktemp("spare") / "bundle"
-    third.folder.rename(spare)
-    return Shelf(folder, (first.version, second.version, third.version), spare)
+    third = tmp_path_factory.mktemp("third") / "bundle"
+    shutil.move(mills[2].folder, third)
+    return Shelf(Start(folder), (mills[0].version, mills[1].version, mills[2].version), third)
 
 
 @pytest.fixture(scope="session")
 def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Runner]]:
     log = tmp_path_factory.mktemp("runners")
     with ExitStack() as stack:
-        yield [stack.enter_context(Runner(log / f"{n}.log")) for n in range(_RUNNERS)]
+        runners = [stack.enter_context(Runner(log / f"{n}.log")) for n in range(_RUNNERS)]
+        if why := runners[0].hindrance():
+            pytest.skip(f"no process can be stopped at its system calls here: {why}")
+        yield runners
 
 
 @pytest.fixture(scope="session")
@@ -69,18 +68,47 @@ def boxes(tmp_path_factory: pytest.TempPathFactory, embedded_cluster: Cluster) -
 @pytest.fixture(scope="session")
 def dropped(boxes: Boxes, shelf: Shelf) -> Start:
     """A box that never ran, with the files of the first shift in its drop folder."""
-    start, box = boxes.keep(Start(shelf.folder))
+    start, box = boxes.keep(shelf.start)
     scenes.first_shift(box.raw)
     return start
 
 
+@pytest.fixture(scope="session")
+def one_file(boxes: Boxes, shelf: Shelf) -> Start:
+    """A box that never ran, with one file of good and bad rows in its drop folder."""
+    start, box = boxes.keep(shelf.start)
+    scenes.partly(box.raw)
+    return start
+
+
+@pytest.fixture(scope="session")
+def figures(request: pytest.FixtureRequest) -> Iterator[list[Figures]]:
+    """Of all journeys; written into the documents where that is asked for, and nothing failed."""
+    found: list[Figures] = []
+    yield found
+    if request.session.testsfailed == 0:
+        pages.publish(found)
+
+
 @pytest.fixture
-def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """A line on the terminal that the next one replaces."""
+def killer(runners: list[Runner], boxes: Boxes, say: Say, figures: list[Figures]) -> Killer:
+    return Killer(runners, boxes, say, figures)
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest) -> Say:
+    """A line on the terminal that the next one replaces; where there is no terminal, a line now and then."""
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    if reporter is None or not reporter.isatty:
+    if reporter is None:
         return lambda line: None
-    return lambda line: reporter.rewrite(line, erase=True)
+    if reporter.isatty:
+        return lambda line: reporter.rewrite(line, erase=True)
+    said = 0
 
+    def seldom(line: str) -> None:
+        nonlocal said
+        said += 1
+        if said % 50 == 0:
+            reporter.write_line(line)
 
-__all__ = ["Say"]
+    return seldom

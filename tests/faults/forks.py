@@ -7,6 +7,7 @@ used those of Polars or ONNX Runtime. Orders come in as lines of JSON, answers g
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -30,6 +31,9 @@ def main() -> None:
     signal.signal(signal.SIGALRM, _too_long)
     for name in _LAZY:
         importlib.import_module(name)
+    # Nothing of this is garbage; looking for some in each child would copy all pages of this process.
+    gc.collect()
+    gc.freeze()
     answers = os.fdopen(os.dup(1), "w")
     # Children must not talk into the answers; what they print goes to the log.
     os.dup2(2, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.faults.calls import Call
+from tests.faults.calls import ARCHITECTURES, Call
 
 _ROOT = Path(__file__).parents[2]
 # One thread of OpenBLAS, which nobody needs here; two of Polars, as on a small box.
@@ -74,6 +75,16 @@ class Runner:
         self._process.kill()
         self._process.communicate()
 
+    def hindrance(self) -> str:
+        """Why nothing can be killed at its calls here, '' where it can: another system, or tracing is forbidden."""
+        if platform.machine() not in ARCHITECTURES or sys.platform != "linux":
+            return f"the numbers of system calls are not known for {sys.platform} on {platform.machine()}"
+        try:
+            self.run("nothing", {})
+        except Trouble as trouble:
+            return str(trouble)
+        return ""
+
     def run(self, body: str, settings: Mapping[str, Any], *, kill_at: int = 0, **arguments: Any) -> Ended:
         """Run a function of :mod:`tests.faults.bodies`; killed before its ``kill_at``-th changing call (0: never)."""
         self._order(body, settings, kill_at, False, arguments)
@@ -105,9 +116,7 @@ class Runner:
             return Ended(made, error=result["error"], status=result["status"], message=result["message"])
         return Ended(made, done=result["done"])
 
-    def _order(
-        self, body: str, settings: Mapping[str, Any], at: int, hold: bool, arguments: Mapping[str, Any]
-    ) -> None:
+    def _order(self, body: str, settings: Mapping[str, Any], at: int, hold: bool, arguments: Mapping[str, Any]) -> None:
         order = {"body": body, "settings": settings, "at": at, "hold": hold, "arguments": arguments}
         self._write(json.dumps(order, default=str))
 

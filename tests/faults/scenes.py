@@ -9,7 +9,7 @@ from pathlib import Path
 from appliance.api import schema
 from tests import profiles
 
-SETTINGS = {"settle_seconds": 0.0, "part_rows": 5, "archive_days": 30}
+SETTINGS = {"settle_seconds": 0.0, "part_rows": 12, "archive_days": 30}
 # Order of arrival is order of mtime.
 _BEGAN = 1_772_000_000
 
@@ -22,7 +22,7 @@ def first_shift(raw: Path) -> None:
     clean = _mill([(40 + n, 10 * n) for n in range(3)] + [(70, 235)] * 4)
     _drop(raw / "milling" / "mill-1" / "clean.csv", clean, 1)
     _drop(raw / "milling" / "mill-1" / "again.csv", clean, 2)
-    _drop(raw / "milling" / "mill-2" / "partly.csv", _mill([(-5, 1), (40, 20), (450, 30), (41, 40), (42, 50)]), 3)
+    partly(raw)
     _drop(raw / "milling" / "mill-2" / "empty.csv", "", 4)
     _drop(raw / "pump" / "pumps.csv", _pump(), 5, "windows-1252")
     secret = raw.parent / "secret.txt"
@@ -30,6 +30,11 @@ def first_shift(raw: Path) -> None:
     link = raw / "milling" / "mill-2" / "link.csv"
     link.symlink_to(secret)
     os.utime(link, (_BEGAN + 6, _BEGAN + 6), follow_symlinks=False)
+
+
+def partly(raw: Path) -> None:
+    """Three good rows and two bad ones."""
+    _drop(raw / "milling" / "mill-2" / "partly.csv", _mill([(-5, 1), (40, 20), (450, 30), (41, 40), (42, 50)]), 3)
 
 
 def mended(raw: Path, bad: Path) -> None:
@@ -58,7 +63,7 @@ def _mill(rows: Sequence[tuple[float, int]]) -> str:
 def _pump() -> str:
     """Two pumps, one of which shakes more and more, is in alarm and comes to rest again; one reading is no number."""
     header = schema.example_csv(profiles.load("pump")).splitlines()[0]
-    shaking = [2, 2, 14, 16, 18, 20, 22, 21, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2]
+    shaking = [2, 14, 16, 18, 20, *[2] * 13]
     lines = []
     for n, vibration in enumerate(shaking):
         at = f"01.03.2026 {8 + n // 6:02d}:{n % 6 * 10:02d}:00"

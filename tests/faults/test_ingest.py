@@ -1,38 +1,60 @@
-"""A pass over the drop folder, killed at every call; the next pass, and the predictions after it, find all as it was."""
+"""Passes over the drop folder, killed at every call; the next pass leaves what it would have left anyway."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
-from tests.faults import audit
-from tests.faults.boxes import Box, Boxes, Start
-from tests.faults.campaign import Judge, Say, demand, kill_everywhere
-from tests.faults.runner import Ended, Runner
+from tests.faults import audit, scenes
+from tests.faults.boxes import Boxes, Start
+from tests.faults.campaign import Journey, Killer, number_of
+from tests.faults.runner import Runner
 
 pytestmark = pytest.mark.faults
 
 
-def exactly(wanted: audit.Told) -> Judge:
-    """Judge: what the schedule does next leaves exactly that."""
-
-    def judge(runner: Runner, box: Box, ended: Ended) -> Sequence[str]:
-        after = runner.run("ingest_and_predict", box.settings)
-        if after.done is None:
-            return [f"the next pass ended with {after.error}: {after.message}"]
-        return [*wanted.differences(audit.tell(box)), *audit.broken(box)]
-
-    return judge
+def test_a_pass_is_killed_at_any_call(killer: Killer, dropped: Start) -> None:
+    killer.demand_the_same(Journey("a pass over the drop folder", dropped, "ingest"))
 
 
-def test_a_pass_killed_at_any_call_is_finished_by_the_next(
-    runners: list[Runner], boxes: Boxes, dropped: Start, say: Say
+def test_a_pass_over_mended_rows_is_killed_at_any_call(
+    killer: Killer, runners: list[Runner], boxes: Boxes, one_file: Start
 ) -> None:
-    with boxes.fresh(dropped) as box:
+    start, box = boxes.keep(one_file)
+    assert runners[0].run("ingest_and_predict", box.settings).error == ""
+    box.quiet()
+    scenes.mended(box.raw, box.bad)
+    killer.demand_the_same(Journey("bad rows, mended and dropped again", start, "ingest"))
+
+
+@pytest.mark.parametrize(
+    ("when", "name", "subject"),
+    [
+        ("before its commit", "sendto", "INSERT INTO file"),
+        ("before the original is gone", "unlinkat", ".leaving-"),
+    ],
+)
+def test_the_pass_after_a_killed_one_is_killed_too(
+    killer: Killer, runners: list[Runner], boxes: Boxes, one_file: Start, when: str, name: str, subject: str
+) -> None:
+    with boxes.fresh(one_file) as box:
         calls = runners[0].run("ingest", box.settings).made
-        undisturbed = runners[0].run("ingest_and_predict", box.settings)
-        assert undisturbed.error == ""
-        wanted = audit.tell(box)
-        assert audit.broken(box) == []
-    demand(kill_everywhere("ingest", runners, boxes, dropped, "ingest", exactly(wanted), say, list(calls)))
+    start, box = boxes.keep(one_file)
+    killed = runners[0].run("ingest", box.settings, kill_at=number_of(calls, name, subject))
+    assert killed.killed_by is not None
+    box.quiet()
+    killer.demand_the_same(Journey(f"a pass after one killed {when}", start, "ingest"))
+
+
+def test_the_original_is_taken_away_after_a_kill(runners: list[Runner], boxes: Boxes, one_file: Start) -> None:
+    """Nothing of a file that was never committed stays behind, and all of one that was."""
+    with boxes.fresh(one_file) as box:
+        calls = runners[0].run("ingest", box.settings).made
+    commit = number_of(calls, "sendto", "COMMIT", after=number_of(calls, "sendto", "INSERT INTO file"))
+    for kill_at, rows in ((commit, 0), (commit + 1, 5)):
+        with boxes.fresh(one_file) as box:
+            runners[0].run("ingest", box.settings, kill_at=kill_at)
+            box.quiet()
+            (box.raw / "milling" / "mill-2" / "partly.csv").unlink()
+            assert runners[0].run("ingest_and_predict", box.settings).error == ""
+            assert audit.broken(box) == []
+            assert audit.tell(box).accounts["rows_in"] == rows

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import signal
 import struct
 import time
@@ -136,10 +135,3 @@ def _ptrace(request: int, task: int, address: int = 0, data: int = 0) -> None:
         if number == errno.ESRCH:
             raise ProcessLookupError
         raise OSError(number, os.strerror(number))
-
-
-def unsupported() -> str:
-    """Why nothing can be traced here, '' where it can."""
-    if platform.machine() not in calls.ARCHITECTURES:
-        return f"calls are not known by number on {platform.machine()}"
-    return ""

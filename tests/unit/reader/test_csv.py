@@ -30,6 +30,13 @@ def test_cells_come_as_they_are_written() -> None:
     ]
 
 
+@pytest.mark.parametrize("magic", ["x\x01", "x^", "x\x9c", "\ufeff", "BZh9", "PAR1", "\x1f\x8b", "(\xb5/\xfd"])
+def test_the_first_bytes_of_a_batch_are_nothing_but_a_cell(magic: str) -> None:
+    data = HEAD + "".join(f"{magic}{n},2,3,4\n" for n in range(4)).encode()
+    for batch_rows in (1, 3, 10):
+        assert [row[0] for row in cells(data, PLAIN, batch_rows=batch_rows)] == [f"{magic}{n}" for n in range(4)]
+
+
 def test_an_empty_cell_is_missing_quoted_or_not() -> None:
     assert cells(HEAD + b',"",c,\n', PLAIN) == [(None, None, "c", None)]
 

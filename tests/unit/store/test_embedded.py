@@ -14,11 +14,13 @@ import pytest
 
 from appliance.errors import Conflict, SettingError, StoreAway
 from appliance.store import embedded
+from appliance.store.service_user import service_user
 
 _CHILD = """
 import sys, time
 from pathlib import Path
 from appliance.store import embedded
+from appliance.store.service_user import service_user
 server = embedded.start(Path(sys.argv[1]), options={"fsync": "off"})
 print(server.pid, flush=True)
 time.sleep(60)
@@ -140,12 +142,19 @@ def test_everything_killed_at_once_starts_again_with_what_was_committed(folder: 
 def test_a_killed_server_is_seen_by_its_number_only_while_it_is_one(folder: Path) -> None:
     server = start(folder)
     server.stop()
-    # As after a power cut: the number that the server left belongs to somebody else by now.
-    note = folder / "data" / "postmaster.pid"
-    note.write_text(f"{os.getpid()}\n{folder / 'data'}\n1\n5432\n{folder}\n\n1 1\nready\n")
-    assert embedded.running(folder) is None
-    server = start(folder)
-    server.stop()
+    owner = service_user()
+    innocent = subprocess.Popen(["sleep", "60"], user=owner.pw_uid if owner else None)
+    try:
+        # As after a power cut: the number that the server left belongs to somebody else by now.
+        for note in (folder / "data" / "postmaster.pid", folder / ".s.PGSQL.5432.lock"):
+            note.write_text(f"{innocent.pid}\n{folder / 'data'}\n1\n5432\n{folder}\n\n1 1\nready\n")
+        assert embedded.running(folder) is None
+        server = start(folder)
+        server.stop()
+        assert innocent.poll() is None
+    finally:
+        innocent.kill()
+        innocent.wait()
 
 
 def test_the_server_ends_when_its_starter_is_killed(folder: Path) -> None:
@@ -200,7 +209,7 @@ def test_a_path_that_is_too_long_for_a_socket_is_no_hindrance(open_path: Path) -
         assert embedded.running(folder) == server.dsn
     finally:
         server.stop()
-        sockets = embedded._socket_folder(folder.resolve(), embedded._owner(embedded.SERVICE_USER))
+        sockets = embedded._socket_folder(folder.resolve(), service_user())
         sockets.rmdir()
 
 

@@ -44,6 +44,7 @@ def test_sessions_speak_utc_and_have_limits(engine: Engine) -> None:
             "lock_timeout": "10s",
             "idle_in_transaction_session_timeout": "5min",
             "application_name": "tests",
+            "jit": "off",
         }.items():
             assert conn.execute(text("SELECT current_setting(:name)"), {"name": name}).scalar_one() == value
 

@@ -77,6 +77,22 @@ def test_two_that_make_the_same_things_at_once_make_them_once(engine: Engine) ->
     assert all(other == one for other in others)
 
 
+def test_two_that_make_the_same_machines_in_another_order_do_not_lock_each_other_out(engine: Engine) -> None:
+    with transaction(engine) as conn:
+        profile_id = models.ensure_profile(conn, profiles.load("milling"))
+    start = threading.Barrier(2)
+
+    def make(order: int) -> None:
+        for turn in range(5):
+            names = [f"{turn}-{i}" for i in range(500)][::order]
+            start.wait(10)
+            with transaction(engine) as conn:
+                models.ensure_machines(conn, profile_id, names)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(make, [1, -1]))
+
+
 def test_one_model_of_a_profile_is_active(conn: Connection) -> None:
     plant, other = made.plant(conn), made.plant(conn, "pump")
     models.ensure_model(conn, plant.profile_id, "v2", {"auc": float("nan")}, False, ["a"], ["wear"])

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
 from appliance.errors import NotFound
-from appliance.store import ledger, models, queries
+from appliance.store import ledger, models, queries, search
 from appliance.store.engine import transaction
 from appliance.store.queries import PredictionFilter
 from appliance.store.rows import LATE, OUTSIDE
@@ -94,6 +94,9 @@ filters = st.builds(
 )
 
 
+@example(PredictionFilter(from_=TIMES[2]), 1000)
+@example(PredictionFilter(to=TIMES[2] + timedelta(microseconds=1)), 1000)
+@example(PredictionFilter(min_probability=0.1), 7)
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=filters, limit=st.sampled_from([1, 7, 1000]))
 def test_every_filter_finds_what_fits_page_by_page(filled: Engine, wanted: PredictionFilter, limit: int) -> None:
@@ -155,6 +158,9 @@ def test_a_page_does_not_read_the_whole_table(engine: Engine, analyzed: bool) ->
             PredictionFilter(min_probability=0.4),
             PredictionFilter(machine="M-3", failing=True),
             PredictionFilter(machine="M-3", source="api"),
+            PredictionFilter(source="webapp", failing=True),
+            PredictionFilter(profile="pump", source="scheduled", min_probability=0.2),
+            PredictionFilter(source="api", from_=rare + timedelta(days=1)),
             PredictionFilter(to=rare + timedelta(hours=1)),
             PredictionFilter(from_=rare + timedelta(days=1), to=rare + timedelta(days=1, hours=1)),
         ):
@@ -162,6 +168,11 @@ def test_a_page_does_not_read_the_whole_table(engine: Engine, analyzed: bool) ->
                 queries.predictions(conn, wanted, 10)
             # A bucket of ids is the grain of times.
             assert read[0] <= 100 + (4096 if wanted.to else 0), wanted
+
+
+def test_the_index_of_suspects_begins_where_the_search_believes(conn: Connection) -> None:
+    index = conn.execute(text("SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_prediction_suspect'")).scalar_one()
+    assert f"probability >= ({search.SUSPECT})::real" in index or f"probability >= '{search.SUSPECT}'::real" in index
 
 
 def test_one_prediction_has_all_that_was_stored(conn: Connection) -> None:

@@ -124,13 +124,13 @@ CREATE TABLE prediction (
 )
  PARTITION BY RANGE (predicted_at);
 
-CREATE INDEX ix_prediction_source ON prediction (profile_id, source, id);
-
 CREATE INDEX ix_prediction_time ON prediction USING brin (predicted_at) WITH (pages_per_range = 32);
 
-CREATE INDEX ix_prediction_machine ON prediction (machine_id, id, source, probability);
+CREATE INDEX ix_prediction_machine ON prediction (machine_id, (id + 0), source, probability);
 
-CREATE INDEX ix_prediction_suspect ON prediction (profile_id, id, probability, source, machine_id) WHERE failing OR probability >= 0.1::real;
+CREATE INDEX ix_prediction_suspect ON prediction (profile_id, (id + 0), probability, source, machine_id) WHERE failing OR probability >= 0.1::real;
+
+CREATE INDEX ix_prediction_source ON prediction (profile_id, source, (id + 0));
 
 COMMENT ON TABLE prediction IS 'One row a scored row; partitions by month are made by the writer.';
 
@@ -151,9 +151,9 @@ CREATE TABLE prediction_hour (
     bucket BIGINT NOT NULL
 );
 
-CREATE INDEX ix_prediction_hour_bucket ON prediction_hour (bucket);
-
 CREATE INDEX ix_prediction_hour_hour ON prediction_hour (hour, bucket);
+
+CREATE INDEX ix_prediction_hour_bucket ON prediction_hour (bucket);
 
 COMMENT ON TABLE prediction_hour IS 'Which ids an hour wrote: the way from a time to ids, whatever the clock did. A pair may stand twice.';
 
@@ -263,9 +263,9 @@ CREATE TABLE event (
     CONSTRAINT fk_event_profile_id FOREIGN KEY(profile_id) REFERENCES profile (id)
 );
 
-CREATE INDEX ix_event_kind ON event (kind, id);
-
 CREATE INDEX ix_event_at ON event (at);
+
+CREATE INDEX ix_event_kind ON event (kind, id);
 
 CREATE TABLE file (
     id BIGINT NOT NULL,
@@ -341,9 +341,9 @@ CREATE TABLE alarm (
     CONSTRAINT fk_alarm_machine_id FOREIGN KEY(machine_id) REFERENCES machine (id)
 );
 
-CREATE INDEX ix_alarm_machine ON alarm (machine_id, id);
-
 CREATE UNIQUE INDEX ix_alarm_open ON alarm (machine_id) WHERE closed_at IS NULL;
+
+CREATE INDEX ix_alarm_machine ON alarm (machine_id, id);
 
 COMMENT ON TABLE alarm IS 'An episode of a machine that is predicted to fail; at most one is open a machine.';
 
