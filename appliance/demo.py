@@ -101,7 +101,7 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
     if wishes.once:
         return _once(wishes, box, plant, version, since, started)
     lines = [
-        f"API      {settings.base_url}  (description: {settings.base_url}/openapi.json)",
+        f"API      {settings.base_url}  (described at {settings.base_url}/docs)",
         f"User     {user}, engineer, until tomorrow; token, shown this once: {token}",
         f"Model    {version}, profile {wishes.profile}",
         f"Drop     {settings.raw / wishes.profile}",

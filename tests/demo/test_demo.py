@@ -43,15 +43,15 @@ def _once(folder: Path, *arguments: str) -> tuple[dict[str, object], str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(open_path: Path) -> Path:
     """A demo's folder in which a small model serves already, so that none is trained."""
-    data = tmp_path / "demo" / "data"
+    data = open_path / "demo" / "data"
     key = data / "keys" / "signing.key"
     signing.create_key(key)
     (data / "models").mkdir()
     made = bundle.publish(small_models.files("milling"), data / "models", key)
     bundle.activate(data / "models", "milling", made.version, signing.trusted_keys(key.parent))
-    return tmp_path / "demo"
+    return open_path / "demo"
 
 
 @pytest.fixture
@@ -74,14 +74,14 @@ def _gone(processes: list[psutil.Process], seconds: float) -> bool:
     return not alive
 
 
-def test_from_nothing_to_an_exact_accounting_and_again(tmp_path: Path) -> None:
-    first, said = _once(tmp_path / "demo")
+def test_from_nothing_to_an_exact_accounting_and_again(open_path: Path) -> None:
+    first, said = _once(open_path / "demo")
     assert set(first) >= KEYS | {"precision", "recall"}
     assert "training on them" in said
     assert first["rows_in"] == first["rows_good"] + first["rows_bad"]  # type: ignore[operator]
     assert first["rows_predicted"] == first["rows_good"] > 0  # type: ignore[operator]
     assert first["issues"], "the plant plays faults"
-    again, said = _once(tmp_path / "demo")
+    again, said = _once(open_path / "demo")
     assert "training on them" not in said
     assert again["model_version"] == first["model_version"]
     assert again["duplicates"] == 0, "the plant goes on where it stopped"
@@ -134,15 +134,15 @@ def test_one_demo_a_folder(live: subprocess.Popen[str], folder: Path) -> None:
     assert "A demo is running" in err
 
 
-def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
-    demo = _start(tmp_path / "demo", "--data", "absent.csv")
+def test_a_missing_file_is_one_sentence(open_path: Path) -> None:
+    demo = _start(open_path / "demo", "--data", "absent.csv")
     _, err = demo.communicate(timeout=60)
     assert demo.returncode == 2
     assert err.strip() == "appliance: There is no file absent.csv. Mend the path after DATA= or --data."
 
 
-def test_a_hopeless_file_is_quarantined_and_counted(folder: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.csv"
+def test_a_hopeless_file_is_quarantined_and_counted(folder: Path, open_path: Path) -> None:
+    other = open_path / "other.csv"
     other.write_text("a,b\n" + "1,2\n" * 300)
     result, _ = _once(folder, "--data", str(other))
     assert result["rows_in"] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg2
 import pytest
 from sqlalchemy import CheckConstraint, Connection, Engine, insert, text
 from sqlalchemy.exc import IntegrityError
@@ -211,6 +212,7 @@ def test_each_check_refuses_what_it_is_for(ready: Engine) -> None:
             values = {**GOOD[table], **({"arrival_id": free} if table == "file" else {}), **spoiled}
             with pytest.raises(IntegrityError) as refused, conn.begin_nested():
                 conn.execute(insert(metadata.tables[table]).values(**values))
+            assert isinstance(refused.value.orig, psycopg2.IntegrityError)
             assert refused.value.orig.diag.constraint_name == constraint, (constraint, spoiled)
 
 

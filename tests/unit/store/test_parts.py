@@ -77,7 +77,8 @@ def test_a_part_that_is_held_is_a_conflict_at_once(engine: Engine, plant: Plant)
     with transaction(engine) as holder:
         ledger.lock_part(holder, 1)
         with transaction(engine) as conn:
-            conn.execute(text("SET LOCAL lock_timeout = '5s'"))
+            conn.execute(text("SET LOCAL lock_timeout = 0"))
+            conn.execute(text("SET LOCAL statement_timeout = '3s'"))
             with pytest.raises(Conflict):
                 ledger.lock_part(conn, 1)
             # The transaction can go on; other parts and readers are free.
@@ -190,6 +191,15 @@ def test_what_was_given_up_can_be_tried_again(conn: Connection, plant: Plant) ->
         made.predict(conn, plant, part_id)
     assert {file["state"] for file in queries.files(conn)} == {"predicted"}
     assert ledger.retry_failed(conn) == 0
+    assert accounts.violations(conn) == []
+
+
+def test_a_part_that_was_given_up_may_still_be_predicted(conn: Connection, plant: Plant) -> None:
+    arrival = made.ingested(conn, plant.profile_id, [10])
+    ledger.part_failed(conn, 1, "boom", 1)
+    made.predict(conn, plant, 1)
+    assert queries.file(conn, arrival.file_id)["state"] == "predicted"
+    assert ledger.lock_part(conn, 1).error is None
     assert accounts.violations(conn) == []
 
 

@@ -170,6 +170,14 @@ def test_a_page_does_not_read_the_whole_table(engine: Engine, analyzed: bool) ->
             assert read[0] <= 100 + (4096 if wanted.to else 0), wanted
 
 
+def test_a_search_leaves_the_session_as_it_was(conn: Connection) -> None:
+    before = conn.execute(text("SELECT name, setting FROM pg_settings WHERE name LIKE 'enable_%'")).all()
+    made.plant(conn)
+    queries.predictions(conn, PredictionFilter(failing=True), 10)
+    after = conn.execute(text("SELECT name, setting FROM pg_settings WHERE name LIKE 'enable_%'")).all()
+    assert sorted(map(tuple, after)) == sorted(map(tuple, before))
+
+
 def test_the_index_of_suspects_begins_where_the_search_believes(conn: Connection) -> None:
     index = conn.execute(text("SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_prediction_suspect'")).scalar_one()
     assert f"probability >= ({search.SUSPECT})::real" in index or f"probability >= '{search.SUSPECT}'::real" in index

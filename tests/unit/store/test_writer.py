@@ -61,7 +61,7 @@ def test_a_batch_comes_back_as_it_was_written(conn: Connection) -> None:
         flags=np.arange(n, dtype=np.int16) % (LATE + OUTSIDE + 1),
         features=np.random.default_rng(1).normal(scale=1e20, size=(n, 40)).astype(np.float32),
     )
-    batch.features[0, :5] = [np.nan, np.inf, -np.inf, -0.0, np.finfo(np.float32).tiny]
+    batch.features[0, :5] = np.array([np.nan, np.inf, -np.inf, -0.0, 1e-38], np.float32)
     batch.probability[:2] = [0, 1]
     first, at = write_predictions(conn, batch)
     assert_stored(stored(conn), batch, first, at)
