@@ -12,7 +12,7 @@ DATA ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo test lint format faults generate lock
+.PHONY: help setup demo clean-demo test lint format faults bench generate lock
 
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test: $(STAMP) ## Pass the tests that this machine permits
 
 faults: $(STAMP) ## Kill passes at every mutating call, and count rows afterwards
 	$(BIN)/python -m pytest -m faults $(ARGS)
+
+bench: $(STAMP) ## Time each step of a large file beside its limits (ARGS="--rows N", ARGS=--write renews the page)
+	$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(STAMP) ## Check style, types, imports and generated files
 	$(BIN)/ruff check .

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +25,28 @@ Judge = Callable[[Runner, Box, Ended], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """What is killed, and what comes after it. The body has to be of one thread as far as it counts, or deterministic."""
+    """What is killed, and what comes after it.
+
+    ``killed_before``: the body is run once before, and killed before its call of that number. This happens in the same
+    box, for a copied file is another file (its inode says so).
+    """
 
     name: str
     start: Start
     body: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     afterwards: str = "ingest_and_predict"
+    killed_before: int = 0
+
+    @contextmanager
+    def begun(self, runner: Runner, boxes: Boxes) -> Iterator[Box]:
+        """A fresh box, in which the body may run."""
+        with boxes.fresh(self.start) as box:
+            if self.killed_before:
+                killed = runner.run(self.body, box.settings, kill_at=self.killed_before, **self.arguments)
+                assert killed.killed_by is not None
+                box.quiet()
+            yield box
 
 
 @dataclass(slots=True)
@@ -68,7 +84,7 @@ class Killer:
 
     def demand(self, journey: Journey, judge: Judge, accounts: Mapping[str, int] | None = None) -> None:
         """After no kill the judge finds anything wrong, and no call is left out."""
-        with self._boxes.fresh(journey.start) as box:
+        with journey.begun(self._runners[0], self._boxes) as box:
             calls = self._runners[0].run(journey.body, box.settings, **journey.arguments).made
         figures = Figures(journey.name, calls, accounts or {})
         self._kill_everywhere(journey, judge, figures)
@@ -83,7 +99,7 @@ class Killer:
         def work(runner: Runner) -> None:
             while not through.is_set() and len(figures.failures) < _TOLD_FAILURES:
                 number = next(numbers)
-                with self._boxes.fresh(journey.start) as box:
+                with journey.begun(runner, self._boxes) as box:
                     ended = runner.run(journey.body, box.settings, kill_at=number, **journey.arguments)
                     box.quiet()
                     wrong = list(judge(runner, box, ended))
@@ -104,7 +120,7 @@ class Killer:
 
 def undisturbed(runner: Runner, boxes: Boxes, journey: Journey) -> audit.Told:
     """What a journey and those who come after it leave when nobody is killed."""
-    with boxes.fresh(journey.start) as box:
+    with journey.begun(runner, boxes) as box:
         for body, arguments in ((journey.body, journey.arguments), (journey.afterwards, {})):
             ended = runner.run(body, box.settings, **arguments)
             assert ended.error == "", ended.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -97,18 +98,20 @@ def killer(runners: list[Runner], boxes: Boxes, say: Say, figures: list[Figures]
 
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Say:
-    """A line on the terminal that the next one replaces; where there is no terminal, a line now and then."""
+    """A line on the terminal that the next one replaces; where there is no terminal, every 50th."""
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    if reporter is None:
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    if reporter is None or capture is None or request.config.option.verbose < 0:
         return lambda line: None
-    if reporter.isatty:
-        return lambda line: reporter.rewrite(line, erase=True)
-    said = 0
+    numbers = itertools.count(1)
 
-    def seldom(line: str) -> None:
-        nonlocal said
-        said += 1
-        if said % 50 == 0:
-            reporter.write_line(line)
+    def tell(line: str) -> None:
+        number = next(numbers)
+        with capture.global_and_fixture_disabled():
+            if reporter.isatty:
+                reporter.rewrite(line, erase=True)
+            elif number % 50 == 0:
+                reporter.ensure_newline()
+                reporter.write_line(line)
 
-    return seldom
+    return tell

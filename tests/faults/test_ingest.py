@@ -38,11 +38,10 @@ def test_the_pass_after_a_killed_one_is_killed_too(
 ) -> None:
     with boxes.fresh(one_file) as box:
         calls = runners[0].run("ingest", box.settings).made
-    start, box = boxes.keep(one_file)
-    killed = runners[0].run("ingest", box.settings, kill_at=number_of(calls, name, subject))
-    assert killed.killed_by is not None
-    box.quiet()
-    killer.demand_the_same(Journey(f"a pass after one killed {when}", start, "ingest"))
+    journey = Journey(
+        f"a pass after one killed {when}", one_file, "ingest", killed_before=number_of(calls, name, subject)
+    )
+    killer.demand_the_same(journey)
 
 
 def test_the_original_is_taken_away_after_a_kill(runners: list[Runner], boxes: Boxes, one_file: Start) -> None:
