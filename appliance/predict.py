@@ -82,7 +82,7 @@ def predict_rows(
     not a reading: they move neither the state of a machine nor its alarms.
     """
     profile = served.profile
-    profile_id, model_id = _ids(connection, served)
+    profile_id, model_id = store_ids(connection, served)
     machine_ids, names = _machines(connection, profile_id, frame)
     named = sorted(id_ for id_, name in names.items() if name != NOBODY)
     moves = source != "webapp"
@@ -231,7 +231,8 @@ def _score(served: Served, matrix: NDArray[np.float32], chunk: int) -> Scores:
     )
 
 
-def _ids(connection: Connection, served: Served) -> tuple[int, int]:
+def store_ids(connection: Connection, served: Served) -> tuple[int, int]:
+    """The ids of its profile and model; the store learns of them here, and that this version serves."""
     profile_id = model_store.ensure_profile(connection, served.profile)
     return profile_id, model_store.ensure_model(
         connection,

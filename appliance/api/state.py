@@ -19,10 +19,10 @@ from appliance.api.auth import Gate, Principal
 from appliance.api.metrics import Metrics
 from appliance.checks import Context, Fault
 from appliance.errors import ApplianceError
+from appliance.predict import store_ids
 from appliance.serving import Models
 from appliance.settings import Settings
 from appliance.store import engine as store
-from appliance.store import models as model_store
 from appliance.store import principals
 from appliance.store.engine import Connection, Engine
 
@@ -77,16 +77,7 @@ class Api:
         try:
             with self.transaction() as connection:
                 for served in self.models.all():
-                    profile_id = model_store.ensure_profile(connection, served.profile)
-                    model_store.ensure_model(
-                        connection,
-                        profile_id,
-                        served.version,
-                        served.bundle.card,
-                        active=True,
-                        features=served.profile.matrix_names,
-                        modes=[mode.name for mode in served.profile.modes],
-                    )
+                    store_ids(connection, served)
             self._unknown_to_store.clear()
         except ApplianceError as error:
             log.debug("the store does not know the models yet: %s", error)

@@ -26,8 +26,8 @@ def publish(found: Sequence[Figures]) -> None:
 
 def _table(found: Sequence[Figures]) -> str:
     lines = [
-        f"`make faults` on {datetime.now(UTC):%Y-%m-%d}: {sum(len(one.kills) for one in found):,} kills, and after none"
-        " of them a promise was broken.",
+        f"`make faults` on {datetime.now(UTC):%Y-%m-%d}: {sum(len(one.kills) for one in found):,} kills, and after none of"
+        " them was a promise broken.",
         "",
         "| what was killed | files | statements | kills | rows in | good | bad | predicted | violations |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
