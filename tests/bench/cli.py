@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.bench import machine, page, results, workplace
+from tests.bench import page, results, workplace
 from tests.bench.journey import API, DIRECT, STEPPED
+from tests.bench.patience import Patience, say
 from tests.bench.workplace import Place, Workplace
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 ROWS = 1_000_000
 REPEATS = 3
 WAYS = (STEPPED, DIRECT, API)
-LOOK_SECONDS = 3.0
-
-
-class Patience:
-    """Waits for a quiet machine, and measures again what was disturbed, until its minutes are over."""
-
-    def __init__(self, minutes: float) -> None:
-        self._until = time.monotonic() + 60 * minutes
-        self.repeated = 0
-
-    def measure(self, what: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """``run`` gives, among others, ``others``: the share of the CPU that other programs took meanwhile."""
-        while True:
-            self._wait()
-            _say(what)
-            found = run()
-            if found["others"] <= results.QUIET or time.monotonic() >= self._until:
-                return found
-            self.repeated += 1
-            _say(f"other programs took {found['others']:.0%} of the CPU; once more")
-
-    def _wait(self) -> None:
-        while time.monotonic() < self._until:
-            others = machine.Others()
-            time.sleep(LOOK_SECONDS)
-            if others.share() <= results.QUIET:
-                return
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,10 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
                 journeys[way].append(patience.measure(what, partial(_journey, place, way)))
         with place.box() as box:
             _run(place, box, DIRECT)
-            limits = patience.measure("what the libraries take alone", partial(_limits, place, box, options.repeats))
+            say("what the libraries take alone")
+            limits = _limits(place, box, options.repeats, patience)
         size = place.source.stat().st_size
     found = results.summary(journeys, limits, options.rows, size, " ".join(["make bench", *_words(options)]))
-    found["repeated"] = patience.repeated
     print(json.dumps(found, indent=2) if options.json else page.text(found))
     if options.write:
         PAGE.write_text(page.markdown(found), encoding="utf-8")
@@ -109,10 +80,6 @@ def _run(place: Workplace, box: Place, way: str) -> dict[str, Any]:
         return workplace.run_json([*words, "--api", str(pid)], reached)
 
 
-def _limits(place: Workplace, box: Place, repeats: int) -> dict[str, Any]:
-    words = ["--repeats", str(repeats), "--database", str(place.database_pid)]
+def _limits(place: Workplace, box: Place, repeats: int, patience: Patience) -> dict[str, Any]:
+    words = ["--repeats", str(repeats), "--database", str(place.database_pid), "--patience", str(patience.minutes)]
     return workplace.run_json(["-m", "tests.bench.limits", str(place.source), *words], box.environment)
-
-
-def _say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)

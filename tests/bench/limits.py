@@ -13,7 +13,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ from appliance import bundle, contract, features, settings, signing
 from appliance.bundle import Bundle
 from appliance.onnx_gate import INPUT, OUTPUT
 from appliance.profile import Column
-from appliance.settings import Settings
 from tests.bench import machine, steps
+from tests.bench.patience import Patience
 from tests.bench.workplace import PROFILE
 
 SLICE = 100_000
 CHEAP = 5
+COMMITS = 20
 
 
 def main() -> int:
@@ -40,40 +42,55 @@ def main() -> int:
     parser.add_argument("source", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--database", type=int, required=True, metavar="PID")
+    parser.add_argument("--patience", type=float, default=0, metavar="MINUTES")
     options = parser.parse_args()
-    others = machine.Others(os.getpid(), options.database)
     box = settings.load()
     served = bundle.active(box.models, PROFILE, signing.trusted_keys(box.keys))
     good = next(box.good.rglob("*.parquet"))
     scratch = box.work / "limits"
-    scratch.mkdir(parents=True, exist_ok=True)
+    scratch.mkdir(parents=True)
     rows = pl.read_parquet(good)
     matrix = features.matrix(served.profile, rows)
     session = _session(served.model_bytes, box.scoring_threads)
+    connection = psycopg2.connect(box.require_dsn())
     cheap, dear = max(CHEAP, options.repeats), options.repeats
-    times = {
+    series: dict[str, Callable[[], Iterator[float]]] = {
         "read the bytes": _times(cheap, lambda: _read(options.source)),
         "copy": _times(cheap, lambda: _copy(options.source, scratch / "copy")),
         "hash": _times(cheap, lambda: _hash(options.source)),
         steps.READ: _times(cheap, lambda: pl.read_csv(options.source, infer_schema=False)),
-        steps.CHECK: _check(served, options.source, dear),
+        steps.CHECK: _times(dear, _check(served, options.source)),
         steps.GOOD: _times(cheap, lambda: _write(rows, scratch / "rows.parquet")),
         steps.READ_PART: _times(cheap, lambda: pl.read_parquet(good)),
         steps.FEATURES: _times(cheap, lambda: features.matrix(served.profile, rows)),
         steps.SCORE: _times(dear, lambda: _score(session, matrix)),
-        **_database(box, dear),
+        steps.STORE: partial(_copies, connection, dear),
+        steps.COMMIT: partial(_commits, connection),
     }
-    print(json.dumps({"times": times, "others": others.share()}))
+    ours, patience = (os.getpid(), options.database), Patience(options.patience)
+    found = {name: patience.measure(f"limit: {name}", partial(_measured, one, ours)) for name, one in series.items()}
+    connection.close()
+    times = {name: one["times"] for name, one in found.items()}
+    whole = sum(one["wall"] for one in found.values())
+    others = sum(one["others"] * one["wall"] for one in found.values()) / whole
+    print(json.dumps({"times": times, "others": others}))
     return 0
 
 
-def _times(repeats: int, function: Callable[[], Any]) -> list[float]:
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        taken.append(time.perf_counter() - start)
-    return taken
+def _measured(series: Callable[[], Iterator[float]], ours: Sequence[int]) -> dict[str, Any]:
+    others, start = machine.Others(*ours), time.perf_counter()
+    times = list(series())
+    return {"times": times, "others": others.share(), "wall": time.perf_counter() - start}
+
+
+def _times(repeats: int, function: Callable[[], Any]) -> Callable[[], Iterator[float]]:
+    def series() -> Iterator[float]:
+        for _ in range(repeats):
+            start = time.perf_counter()
+            function()
+            yield time.perf_counter() - start
+
+    return series
 
 
 def _read(path: Path) -> None:
@@ -103,7 +120,7 @@ def _sync(path: Path) -> None:
     os.close(descriptor)
 
 
-def _check(served: Bundle, source: Path, repeats: int) -> list[float]:
+def _check(served: Bundle, source: Path) -> Callable[[], None]:
     """Every cell cast once, every rule looked at once, by plain expressions."""
     profile = served.profile
     cells = pl.read_csv(source, infer_schema=False)
@@ -114,7 +131,7 @@ def _check(served: Bundle, source: Path, repeats: int) -> list[float]:
         typed = cells.select(_cast(column) for column in known)
         typed.select((~rule.holds).any().alias(str(number)) for number, rule in enumerate(rules))
 
-    return _times(repeats, check)
+    return check
 
 
 def _cast(column: Column) -> pl.Expr:
@@ -136,42 +153,36 @@ def _score(session: ort.InferenceSession, matrix: NDArray[np.float32]) -> None:
         session.run([OUTPUT], {INPUT: matrix[start : start + SLICE]})
 
 
-def _database(box: Settings, repeats: int) -> dict[str, list[float]]:
-    connection = psycopg2.connect(box.require_dsn())
-    try:
-        with connection.cursor() as cursor:
-            return {steps.STORE: list(_copies(cursor, repeats)), steps.COMMIT: list(_commits(cursor))}
-    finally:
-        connection.close()
-
-
-def _copies(cursor: Any, repeats: int) -> Iterator[float]:
-    """The very rows that were predicted, put back into the same table from memory."""
-    cursor.execute("SELECT DISTINCT tableoid::regclass::text FROM prediction")
-    ((partition,),) = cursor.fetchall()
+def _copies(connection: Any, repeats: int) -> Iterator[float]:
+    """The very rows that were predicted, put back into the same table from memory and committed."""
     rows = io.BytesIO()
-    cursor.copy_expert(f"COPY {partition} TO STDOUT (FORMAT binary)", rows)
-    for _ in range(repeats):
-        cursor.execute(f"TRUNCATE {partition}")
-        cursor.connection.commit()
-        cursor.connection.autocommit = True
-        cursor.execute("CHECKPOINT")
-        cursor.connection.autocommit = False
-        rows.seek(0)
-        start = time.perf_counter()
-        cursor.copy_expert(f"COPY {partition} FROM STDIN (FORMAT binary)", rows, size=2**20)
-        cursor.connection.commit()
-        yield time.perf_counter() - start
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT tableoid::regclass::text FROM prediction")
+        ((partition,),) = cursor.fetchall()
+        cursor.copy_expert(f"COPY {partition} TO STDOUT (FORMAT binary)", rows)
+        for _ in range(repeats):
+            cursor.execute(f"TRUNCATE {partition}")
+            connection.commit()
+            connection.autocommit = True
+            cursor.execute("CHECKPOINT")
+            connection.autocommit = False
+            rows.seek(0)
+            start = time.perf_counter()
+            cursor.copy_expert(f"COPY {partition} FROM STDIN (FORMAT binary)", rows, size=2**20)
+            connection.commit()
+            yield time.perf_counter() - start
 
 
-def _commits(cursor: Any) -> Iterator[float]:
-    cursor.execute("CREATE TABLE IF NOT EXISTS limit_commit (n integer)")
-    cursor.connection.commit()
-    for number in range(20):
-        cursor.execute("INSERT INTO limit_commit VALUES (%s)", [number])
-        start = time.perf_counter()
-        cursor.connection.commit()
-        yield time.perf_counter() - start
+def _commits(connection: Any) -> Iterator[float]:
+    """Of one row each."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS limit_commit (n integer)")
+        connection.commit()
+        for number in range(COMMITS):
+            cursor.execute("INSERT INTO limit_commit VALUES (%s)", [number])
+            start = time.perf_counter()
+            connection.commit()
+            yield time.perf_counter() - start
 
 
 if __name__ == "__main__":

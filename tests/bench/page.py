@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.bench.results import API, DIRECT, GOAL_MIB, GOAL_SECONDS, PHASES, QUIET, STEPPED
+from tests.bench.journey import API, DIRECT, STEPPED
+from tests.bench.patience import QUIET
+from tests.bench.results import GOAL_MIB, GOAL_SECONDS, PHASES
 
 Found = Mapping[str, Any]
 

@@ -66,7 +66,7 @@ def predict_parts() -> Places:
         (LEDGER, parts, "waiting_parts"),
         (LEDGER, parts, "lock_part"),
         (LEDGER, parts, "part_predicted"),
-        (LEDGER, predict, "_ids"),
+        (LEDGER, predict, "store_ids"),
         (LEDGER, pipeline, "_record"),
         (READ_PART, predict, "read_part"),
         (FEATURES, features, "feature_frame"),
