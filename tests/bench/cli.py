@@ -50,7 +50,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--patience",
-        type=float,
+        type=int,
         default=0,
         metavar="MINUTES",
         help="wait so long for a quiet machine, and repeat runs that other programs disturbed (0)",
@@ -62,7 +62,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _words(options: argparse.Namespace) -> list[str]:
     """How ``make bench`` is asked for the same figures."""
-    given = [("rows", ROWS), ("repeats", REPEATS)]
+    given = [("rows", ROWS), ("repeats", REPEATS), ("patience", 0)]
     words = [f"--{name} {getattr(options, name)}" for name, usual in given if getattr(options, name) != usual]
     return [f'ARGS="{" ".join(words)}"'] if words else []
 

@@ -11,7 +11,7 @@ from tests.bench.results import GOAL_MIB, GOAL_SECONDS, PHASES
 
 Found = Mapping[str, Any]
 
-_STEP_TITLES = ("step", "seconds", "CPU s", "database CPU s", "rows/s", "the library alone", "seconds", "times")
+_STEP_TITLES = ("step", "seconds", "CPU s", "database CPU s", "rows/s", "the library alone", "its seconds", "times")
 _WAY_TITLES = ("", "ingest s", "predict s", "together s", "least to most", "rows/s", "CPU s", "peak memory")
 _WAYS = {
     STEPPED: "one process, each step timed",
@@ -40,10 +40,11 @@ Measured by `{found["command"]}` on {found["date"]}; figures are medians of {fou
 new database. The database is the embedded PostgreSQL with durability on; nothing is faked, left out or kept warm but the
 file itself, which lies in the page cache as a file does that has just come. The settle time between the two looks at a
 new file is set to 0, and what a process needs before its first file stands by itself below.
-{f"{chr(10)}**{warning}**{chr(10)}" if warning else ""}
+{f"**{warning}**" if warning else f"Other programs took {found['others']:.1%} of the CPU meanwhile."}
+
 "The library alone" is the plain call that does the bare work of the step on the same rows, measured in the same run:
 `times` says what our promises (bounded memory, damaged lines found, reasons a row, durable files) cost above it. CPU
-seconds are those of all threads of the process; what PostgreSQL spends stands beside them.
+seconds are those of all threads of the process; what PostgreSQL spends stands beside them. {_disk(found)}
 
 ## {PHASES["ingest"].capitalize()}
 
@@ -68,6 +69,15 @@ def _head(found: Found) -> str:
     return (
         f"{found['rows']:,} rows ({found['file_mib']:,} MiB of CSV, {found['parts']} parts) on {box['cores']} cores of {box['cpu']}, "
         f"{box['memory_gib']} GiB, {box['system']}, Python {box['python']}."
+    )
+
+
+def _disk(found: Found) -> str:
+    limits = found["limits"]
+    return (
+        f"On this machine it takes {limits['read the bytes'] * 1000:.0f} ms to read the file's bytes, "
+        f"{limits['copy'] * 1000:.0f} ms to copy them durably, {limits['hash'] * 1000:.0f} ms to hash them, "
+        f"and {limits['commit'] * 1000:.1f} ms to commit one row durably."
     )
 
 
@@ -136,7 +146,7 @@ def _ways(found: Found) -> list[Sequence[str]]:
 
 def _marked(lines: Sequence[Sequence[str]]) -> str:
     head, *rest = lines
-    rule = ["---", *("---:" if _is_number(cell) else "---" for cell in rest[0][1:])]
+    rule = ["---:" if any(map(_is_number, column)) else "---" for column in zip(*rest, strict=True)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rest))
 
 
