@@ -1,4 +1,4 @@
-"""Facts about this box: ``appliance.toml`` (its path in ``APPLIANCE_CONFIG``) below ``APPLIANCE_*`` environment variables.
+"""Facts about this box: ``APPLIANCE_*`` environment variables, above a folder of secrets, above ``appliance.toml``.
 
 What describes a machine stands in its profile; what describes the box stands here. Every setting is listed in
 ``docs/settings.md``.
@@ -13,13 +13,23 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from appliance.errors import SettingError
 
 CONFIG_VARIABLE = "APPLIANCE_CONFIG"
 SYSTEM_CONFIG = Path("/etc/appliance/appliance.toml")
+# A folder of one file a secret, named as the variable would be (appliance_dsn); systemd's LoadCredential= makes one.
+SECRETS_VARIABLES = ("APPLIANCE_SECRETS_DIR", "CREDENTIALS_DIRECTORY")
 
+# Minute, hour, day, month, weekday; whether the numbers make sense is for the scheduler to say.
+Cron = Annotated[str, Field(pattern=r"^[0-9*/,-]+( [0-9A-Za-z*/,#-]+){4}$")]
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
 
@@ -45,6 +55,9 @@ class Settings(BaseSettings):
     api_url: str | None = Field(None, description="Where clients find the API. Default: from socket or address.")
     api_token: SecretStr | None = Field(None, description="Token of the scheduled predictions.")
     api_body_mb: Count = Field(64, description="Largest request body in MiB.")
+    public_url: str | None = Field(
+        None, description="Where people on the LAN find this box; for links in messages. Default: the API's address."
+    )
     api_guesses_per_minute: Count = Field(10, description="Wrong tokens a minute from one address before 429.")
 
     settle_seconds: float = Field(2.0, ge=0, le=600, description="Time between the two looks at a new file.")
@@ -58,6 +71,7 @@ class Settings(BaseSettings):
     scoring_threads: Count = Field(2, le=64, description="Threads of ONNX Runtime.")
     part_tries: Count = Field(5, description="Failed tries after which a part is given up.")
     archive_days: int = Field(30, ge=0, description="Days that originals stay in archive/; 0 keeps none.")
+    file_tries: Count = Field(5, description="Passes that may break off over a file before it is quarantined.")
     criticality_high: Share = Field(0.5, description="Share of bad rows from which a file is highly critical.")
     criticality_medium: Share = Field(0.2, description="Share of bad rows from which a file is of medium criticality.")
 
@@ -73,6 +87,46 @@ class Settings(BaseSettings):
     alarm_cooldown_minutes: float | None = Field(
         None, ge=0, description="Pause before the same machine alarms again. Default: the profile's."
     )
+
+    schedule: Literal["airflow", "other"] = Field(
+        "other", description="Who runs the passes: this box's Airflow, whose health is watched then, or something else."
+    )
+    ingest_cron: Cron = Field("* * * * *", description="When files are taken, as cron says it.")
+    predict_cron: Cron = Field("*/2 * * * *", description="When new good data is predicted.")
+    maintain_cron: Cron = Field("30 2 * * *", description="When old data is removed, in plant time.")
+    ingest_seconds: Count = Field(45, description="A scheduled pass starts no further file after so many seconds.")
+    predict_seconds: Count = Field(90, description="A scheduled pass starts no further part after so many seconds.")
+    airflow_home: Path | None = Field(None, description="Folder of Airflow. Default: data_dir/airflow.")
+    airflow_dsn: SecretStr | None = Field(
+        None, description="Airflow's own database. Default: database `airflow` on the server of dsn."
+    )
+    airflow_host: str = Field("127.0.0.1", description="Address that Airflow's pages listen on.")
+    airflow_port: int = Field(8080, ge=1, le=65535, description="Port that Airflow's pages listen on.")
+    airflow_fernet_key: SecretStr | None = Field(
+        None, description="Encrypts Airflow's connections. Default: made at the first start, in airflow_home/secrets."
+    )
+    airflow_jwt_secret: SecretStr | None = Field(
+        None, description="Signs the tokens of Airflow's own services. Default: made as above."
+    )
+    airflow_secret_key: SecretStr | None = Field(
+        None, description="Signs sessions of Airflow's pages. Default: made as above."
+    )
+
+    notify_targets: SecretStr | None = Field(
+        None,
+        description="Who is told: Apprise URLs, one a line, each for all or after `alarm=`, `quality=`, `box=` for some.",
+    )
+    notify_files: Literal["high", "medium", "none"] = Field(
+        "high", description="Criticality of a file from which people are told."
+    )
+    notify_per_hour: Count = Field(
+        12, description="Messages an hour and target; what exceeds them comes in one message later."
+    )
+
+    prediction_days: Count = Field(730, description="Days that predictions stay, by whole months.")
+    record_days: Count = Field(400, description="Days that events, closed messages and arrivals without rows stay.")
+    run_days: Count = Field(30, description="Days that runs of the schedule and figures of the box stay.")
+    log_days: Count = Field(14, description="Days that logs of tasks stay.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
@@ -118,6 +172,15 @@ class Settings(BaseSettings):
         return self.signing_key or self.keys / "signing.key"
 
     @property
+    def airflow(self) -> Path:
+        return (self.airflow_home or self.data_dir / "airflow").absolute()
+
+    @property
+    def reachable_url(self) -> str:
+        """Where a person opens a page of this box."""
+        return (self.public_url or self.base_url).rstrip("/")
+
+    @property
     def base_url(self) -> str:
         return self.api_url or f"http://{self.api_host}:{self.api_port}"
 
@@ -140,7 +203,19 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = config_path()
         toml = (TomlConfigSettingsSource(settings_cls, toml_file=path),) if path else ()
-        return (init_settings, env_settings, *toml)
+        folder = secrets_folder()
+        secret = (SecretsSettingsSource(settings_cls, secrets_dir=folder),) if folder else ()
+        return (init_settings, env_settings, *secret, *toml)
+
+
+def secrets_folder() -> Path | None:
+    """The folder of secrets that the environment names; SettingError where it is none."""
+    for variable in SECRETS_VARIABLES:
+        if named := os.environ.get(variable):
+            if not Path(named).is_dir():
+                raise SettingError(f"{variable} names {named}, which is no folder.", "Mend the path or unset it.")
+            return Path(named)
+    return None
 
 
 def config_path() -> Path | None:

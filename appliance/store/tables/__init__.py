@@ -3,12 +3,13 @@
 from appliance.store.tables.access import request, session, token, user
 from appliance.store.tables.base import metadata
 from appliance.store.tables.files import arrival, file, file_ids, machine, model, part, profile, quality_issue
-from appliance.store.tables.plant import alarm, event, machine_state, metric, outcome, run
+from appliance.store.tables.plant import alarm, delivery, event, machine_state, metric, notice, outcome, run
 from appliance.store.tables.predictions import prediction, prediction_hour, prediction_ids
 
 __all__ = [
     "alarm",
     "arrival",
+    "delivery",
     "event",
     "file",
     "file_ids",
@@ -17,6 +18,7 @@ __all__ = [
     "metadata",
     "metric",
     "model",
+    "notice",
     "outcome",
     "part",
     "prediction",

@@ -91,6 +91,7 @@ arrival = Table(
     Column("duplicate_of", BigInteger, ForeignKey("file.id", use_alter=True, name="fk_arrival_duplicate_of")),
     word("note", null=True),
     at("cleared_at"),
+    count("tries"),
     one_of("state", "claimed", "ingested", "duplicate", "quarantined", "abandoned"),
     digest("sha256"),
     digest("contract_hash"),

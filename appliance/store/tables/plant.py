@@ -11,14 +11,16 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from appliance.store.tables.base import at, check, count, id_, json_, metadata, one_of, to, word
+from appliance.store.tables.base import at, check, count, digest, id_, json_, metadata, one_of, to, word
 
 alarm = Table(
     "alarm",
@@ -115,6 +117,39 @@ event = Table(
     one_of("severity", "info", "warning", "error"),
     Index("ix_event_at", "at"),
     Index("ix_event_kind", "kind", "id"),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    id_(),
+    Column("kind", Text, nullable=False),
+    Column("ref_id", BigInteger, nullable=False, comment="The alarm, file or event that it tells of."),
+    at("created_at", now=True),
+    at("due_at", now=True),
+    at("settled_at"),
+    one_of("kind", "alarm", "file", "event"),
+    UniqueConstraint("kind", "ref_id"),
+    Index("ix_notice_due", "due_at", postgresql_where=text("settled_at IS NULL")),
+    comment="What people have to be told, once; written in the transaction of its cause.",
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    to("notice", ondelete="CASCADE"),
+    Column("target", Text, nullable=False, comment="SHA-256 of the target's address, which is a secret."),
+    word("label"),
+    count("tries"),
+    at("next_try_at", now=True),
+    at("sent_at"),
+    at("given_up_at"),
+    word("error", null=True),
+    PrimaryKeyConstraint("notice_id", "target"),
+    digest("target"),
+    check("sent_at IS NULL OR given_up_at IS NULL", "ended"),
+    Index("ix_delivery_sent", "target", "sent_at"),
+    comment="A notice on its way to one target.",
 )
 
 metric = Table(
