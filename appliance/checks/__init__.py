@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from appliance.checks import backlog, clock, database, disk, drop, migrations, parts, serving, silence
+from appliance.checks import backlog, clock, database, disk, drop, migrations, parts, services, serving, silence
 from appliance.checks.base import Context, Fault
 from appliance.errors import StoreAway
 
@@ -13,7 +13,7 @@ __all__ = ["CHECKS", "Context", "Fault", "run"]
 log = logging.getLogger(__name__)
 
 # In the order in which they are read: what explains the others comes first.
-CHECKS = (database, migrations, disk, clock, serving, parts, backlog, drop, silence)
+CHECKS = (database, migrations, disk, clock, services, serving, parts, backlog, drop, silence)
 
 
 def run(context: Context) -> list[Fault]:

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from appliance.cli import data, keys, models, profiles, run, serve
+from appliance.cli import box, data, keys, models, profiles, run, serve
 from appliance.errors import ApplianceError, UsageError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.add_typer(keys.tokens, name="token")
 app.add_typer(keys.keys, name="key")
 app.add_typer(data.database, name="db")
 run.register(app)
+box.register(app)
 serve.register(app)
 
 

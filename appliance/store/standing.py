@@ -1,0 +1,52 @@
+"""The box in figures, for `appliance status`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+
+def passes(conn: Connection) -> list[dict[str, Any]]:
+    """The newest run of each kind: kind, started_at, finished_at, outcome, why, age (seconds), worked_ago (seconds since
+    one ended without failing; None: never)."""
+    found = conn.execute(
+        text(
+            "SELECT last.kind, last.started_at, last.finished_at, last.outcome, last.why,"
+            " extract(epoch FROM clock_timestamp() - last.started_at)::float8 AS age,"
+            " (SELECT extract(epoch FROM clock_timestamp() - ok.finished_at)::float8 FROM run ok"
+            " WHERE ok.kind = last.kind AND ok.outcome IN ('done', 'skipped') ORDER BY ok.id DESC LIMIT 1) AS worked_ago"
+            " FROM (VALUES ('ingest'), ('predict'), ('maintain')) AS wanted (kind)"
+            " CROSS JOIN LATERAL (SELECT * FROM run WHERE run.kind = wanted.kind ORDER BY id DESC LIMIT 1) AS last"
+        )
+    )
+    return [dict(row) for row in found.mappings()]
+
+
+def ages(conn: Connection) -> dict[str, float | None]:
+    """Seconds since the newest arrival and the newest scheduled prediction; None where there is none."""
+    row = conn.execute(
+        text(
+            "SELECT extract(epoch FROM clock_timestamp() -"
+            " (SELECT arrived_at FROM file ORDER BY id DESC LIMIT 1))::float8 AS file,"
+            " extract(epoch FROM clock_timestamp() - (SELECT predicted_at FROM part"
+            " WHERE predicted_at IS NOT NULL ORDER BY id DESC LIMIT 1))::float8 AS prediction"
+        )
+    ).one()
+    return dict(row._mapping)
+
+
+def open_alarms(conn: Connection) -> list[dict[str, Any]]:
+    """Machines in alarm: profile, machine, opened_at, details, acknowledged_by; the oldest first."""
+    found = conn.execute(
+        text(
+            "SELECT profile.name AS profile, m.name AS machine, a.opened_at, a.details, a.acknowledged_by FROM alarm a"
+            " JOIN machine m ON m.id = a.machine_id JOIN profile ON profile.id = m.profile_id"
+            " WHERE a.closed_at IS NULL ORDER BY a.opened_at"
+        )
+    )
+    return [dict(row) for row in found.mappings()]
+
+
+def database_bytes(conn: Connection) -> int:
+    return int(conn.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
