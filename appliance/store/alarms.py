@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from appliance.errors import Conflict, NotFound
+from appliance.store import notices
 from appliance.store import tables as t
 from appliance.store.rows import OutcomeKind
 
@@ -23,7 +24,10 @@ def open_alarm(
     prediction_id: int | None,
     details: Mapping[str, Any],
 ) -> int:
-    """Open an episode: ``rows`` failing rows so far, ``probability`` the highest. Conflict where one is open."""
+    """Open an episode: ``rows`` failing rows so far, ``probability`` the highest. Conflict where one is open.
+
+    People are told of it, once.
+    """
     values = {
         "machine_id": machine_id,
         "opened_at": at,
@@ -36,11 +40,13 @@ def open_alarm(
     }
     try:
         with conn.begin_nested():
-            return int(conn.execute(insert(t.alarm).values(**values).returning(t.alarm.c.id)).scalar_one())
+            alarm_id = int(conn.execute(insert(t.alarm).values(**values).returning(t.alarm.c.id)).scalar_one())
     except IntegrityError as error:
         if "ix_alarm_open" not in str(error.orig):
             raise
         raise Conflict(f"Machine {machine_id} has an open alarm already.") from error
+    notices.add(conn, "alarm", alarm_id)
+    return alarm_id
 
 
 def update_alarm(
