@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,8 +31,9 @@ from appliance.bundle_check import (
     trusted_files,
     verify,
 )
-from appliance.errors import BundleRefused, NotReady, UsageError
+from appliance.errors import BundleRefused, NotReady
 from appliance.profile import Profile
+from appliance.shelf import ACTIVE, active_version, profiles, shelf_of
 
 __all__ = [
     "Bundle",
@@ -52,9 +52,8 @@ __all__ = [
     "verify",
 ]
 
-_ACTIVE, _HISTORY = "active", "history"
+_HISTORY = "history"
 _HISTORY_LENGTH = 50
-_PROFILE_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +66,9 @@ class Shelved:
     problem: str
 
 
-def profiles(models: Path) -> list[str]:
-    """Names of the profiles that have a shelf."""
-    if not models.is_dir():
-        return []
-    return sorted(p.name for p in models.iterdir() if _PROFILE_NAME.fullmatch(p.name) and p.is_dir())
-
-
 def installed(models: Path, profile: str) -> list[str]:
     """Versions on the shelf, oldest first (they begin with their date)."""
-    shelf = _shelf(models, profile)
+    shelf = shelf_of(models, profile)
     if not shelf.is_dir():
         return []
     return sorted(p.name for p in shelf.iterdir() if VERSION.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
@@ -90,19 +82,11 @@ def overview(models: Path, profile: str, keys: Sequence[Ed25519PublicKey]) -> li
         card: Mapping[str, Any] = {}
         problem = ""
         try:
-            card = json.loads(trusted_files(_shelf(models, profile) / version, keys)[CARD])
+            card = json.loads(trusted_files(shelf_of(models, profile) / version, keys)[CARD])
         except BundleRefused as error:
             problem = error.message
         found.append(Shelved(version, version == now, card, problem))
     return found
-
-
-def active_version(models: Path, profile: str) -> str | None:
-    """The version that is to serve, as the pointer says it; None where there is none. :func:`load` judges it."""
-    try:
-        return (_shelf(models, profile) / _ACTIVE).read_text(encoding="ascii", errors="replace").strip()[:80]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def active(models: Path, profile: str, keys: Sequence[Ed25519PublicKey]) -> Bundle:
@@ -120,7 +104,7 @@ def load(models: Path, profile: str, version: str, keys: Sequence[Ed25519PublicK
     if version not in installed(models, profile):
         known = ", ".join(installed(models, profile)) or "none"
         raise BundleRefused("missing", f"There is no model {version!r} of profile {profile!r}.", f"Installed: {known}.")
-    bundle = verify(_shelf(models, profile) / version, keys)
+    bundle = verify(shelf_of(models, profile) / version, keys)
     if (bundle.profile.name, bundle.version) != (profile, version):
         raise BundleRefused(
             "name",
@@ -142,7 +126,7 @@ def active_profile(models: Path, profile: str, keys: Sequence[Ed25519PublicKey])
         )
     if version not in installed(models, profile):
         raise BundleRefused("missing", f"There is no model {version!r} of profile {profile!r}.", "Activate another.")
-    found = profile_of(trusted_files(_shelf(models, profile) / version, keys))
+    found = profile_of(trusted_files(shelf_of(models, profile) / version, keys))
     if found.name != profile:
         raise BundleRefused("name", f"The folder {profile}/{version} holds a model of {found.name}.", "Remove it.")
     return found
@@ -167,9 +151,9 @@ def install(source: Path, models: Path, keys: Sequence[Ed25519PublicKey]) -> Bun
 
 def activate(models: Path, profile: str, version: str, keys: Sequence[Ed25519PublicKey]) -> Bundle:
     """Let an installed version serve from now on; it is verified first."""
-    if not _shelf(models, profile).is_dir():
+    if not shelf_of(models, profile).is_dir():
         raise BundleRefused("missing", f"There is no model of profile {profile!r}.", "Train or install one first.")
-    with durable.locked(_shelf(models, profile)):
+    with durable.locked(shelf_of(models, profile)):
         bundle = load(models, profile, version, keys)
         before = active_version(models, profile)
         if before != version:
@@ -183,7 +167,7 @@ def rollback(models: Path, profile: str, keys: Sequence[Ed25519PublicKey]) -> Bu
     """Let the version serve that was active before the present one; again, the one before that. It is verified first."""
     if active_version(models, profile) is None:
         raise BundleRefused("missing", f"No model of profile {profile!r} is active.", "Activate one first.")
-    with durable.locked(_shelf(models, profile)):
+    with durable.locked(shelf_of(models, profile)):
         now = active_version(models, profile)
         earlier = _history(models, profile)
         while earlier and earlier[-1] == now:
@@ -200,8 +184,8 @@ def rollback(models: Path, profile: str, keys: Sequence[Ed25519PublicKey]) -> Bu
 
 def _shelve(files: Mapping[str, bytes], models: Path, keys: Sequence[Ed25519PublicKey]) -> Bundle:
     profile, version = identity(files)
-    shelf = _shelf(models, profile)
-    if version in (_ACTIVE, _HISTORY):
+    shelf = shelf_of(models, profile)
+    if version in (ACTIVE, _HISTORY):
         raise BundleRefused("card", f"A model cannot be called {version!r}.", "Train it again.")
     shelf.mkdir(parents=True, exist_ok=True)
     durable.sync_folder(models)
@@ -250,23 +234,17 @@ def _present(target: Path, new: Bundle, keys: Sequence[Ed25519PublicKey]) -> Bun
     return present
 
 
-def _shelf(models: Path, profile: str) -> Path:
-    if not _PROFILE_NAME.fullmatch(profile):
-        raise UsageError(f"{profile[:80]!r} is no name of a profile.", "One looks like milling.")
-    return models / profile
-
-
 def _point(models: Path, profile: str, version: str) -> None:
-    durable.write(_shelf(models, profile) / _ACTIVE, f"{version}\n".encode())
+    durable.write(shelf_of(models, profile) / ACTIVE, f"{version}\n".encode())
 
 
 def _history(models: Path, profile: str) -> list[str]:
     try:
-        return (_shelf(models, profile) / _HISTORY).read_text(encoding="ascii", errors="replace").split()
+        return (shelf_of(models, profile) / _HISTORY).read_text(encoding="ascii", errors="replace").split()
     except FileNotFoundError:
         return []
 
 
 def _write_history(models: Path, profile: str, before: list[str]) -> None:
     lines = "".join(f"{version}\n" for version in before[-_HISTORY_LENGTH:])
-    durable.write(_shelf(models, profile) / _HISTORY, lines.encode())
+    durable.write(shelf_of(models, profile) / _HISTORY, lines.encode())

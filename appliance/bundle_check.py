@@ -92,7 +92,7 @@ def verify(folder: Path, keys: Sequence[Ed25519PublicKey]) -> Bundle:
     card = _card(files[CARD], profile)
     golden = _golden(files[GOLDEN], profile)
     onnx_gate.inspect(files[MODEL], profile)
-    _prove(Scorer(files[MODEL], profile, threads=1), golden)
+    prove(Scorer(files[MODEL], profile, threads=1), golden)
     return Bundle(
         folder=folder,
         version=card["version"],
@@ -232,8 +232,11 @@ def _json(data: bytes, name: str) -> dict[str, Any]:
     return value
 
 
-def _prove(scorer: Scorer, golden: Golden) -> None:
-    """The self-test: the model gives the known results, here, on this processor and with this runtime."""
+def prove(scorer: Scorer, golden: Golden) -> None:
+    """The self-test: the model gives the known results, here, on this processor and with this runtime.
+
+    BundleRefused("self_test") where it does not.
+    """
     scores = scorer.score(golden.matrix)
     given = np.column_stack([scores.probability, scores.modes])
     difference = float(np.abs(given - golden.expected).max())

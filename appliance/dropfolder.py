@@ -51,16 +51,12 @@ class Look:
 
 def look(raw: Path, profiles: Collection[str]) -> dict[Path, Look]:
     """What lies in the drop folder now, unfinished files and litter left out."""
-    found: dict[Path, Look] = {}
-    for profile in sorted(profiles):
-        for folder in ("", *_folders(raw / profile)):
-            here = raw / profile / folder
-            with suppress(FileNotFoundError, NotADirectoryError), parent(raw, here / "entry") as descriptor:
-                for name in os.listdir(descriptor):  # noqa: PTH208 - a descriptor, which no link can redirect
-                    seen = None if _is_ignored(name) else _seen(descriptor, here / name, profile, folder)
-                    if seen is not None:
-                        found[seen.path] = seen
-    return found
+    return {seen.path: seen for seen in _entries(raw, profiles)}
+
+
+def anything(raw: Path, profiles: Collection[str]) -> bool:
+    """Whether :func:`look` would find anything."""
+    return next(_entries(raw, profiles), None) is not None
 
 
 def settled(first: Mapping[Path, Look], second: Mapping[Path, Look]) -> list[Look]:
@@ -103,6 +99,17 @@ def status_of(descriptor: int, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _entries(raw: Path, profiles: Collection[str]) -> Iterator[Look]:
+    for profile in sorted(profiles):
+        for folder in ("", *_folders(raw / profile)):
+            here = raw / profile / folder
+            with suppress(FileNotFoundError, NotADirectoryError), parent(raw, here / "entry") as descriptor:
+                for name in os.listdir(descriptor):  # noqa: PTH208 - a descriptor, which no link can redirect
+                    seen = None if _is_ignored(name) else _seen(descriptor, here / name, profile, folder)
+                    if seen is not None:
+                        yield seen
 
 
 def _folders(path: Path) -> list[str]:

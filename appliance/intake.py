@@ -22,9 +22,9 @@ from typing import Literal
 
 from appliance.dropfolder import Identity, Look, look, parent, settled, strays
 from appliance.durable import sync_folder
-from appliance.errors import ApplianceError, Conflict, FileRefused
+from appliance.errors import Conflict, DiskTrouble, FileRefused
 from appliance.gate import ByteGate, Format, format_of
-from appliance.names import machine_fault, name_fault, printable
+from appliance.names import DEMO, as_demo, is_demo, machine_fault, name_fault, printable
 from appliance.profile import Profile
 from appliance.removal import LEAVING, move, move_entry, put_back, remove
 
@@ -58,7 +58,8 @@ class Claimed:
 
     ``path``: its copy in the work folder; None, and ``sha256`` '', where the entry is refused without being opened.
     ``refusal``: why it cannot be taken as a whole. ``name``: as it may be shown and stored. ``origin``: the machine
-    that folder or file name says, '' where the profile says otherwise.
+    that folder or file name says, '' where the profile says otherwise. That of a simulated file begins with the mark
+    of such (:data:`appliance.names.DEMO`), and that of no other does.
     """
 
     look: Look
@@ -114,13 +115,13 @@ def claim(look: Look, profile: Profile, work: Path, size_limit: int) -> Claimed 
     A file that is refused is copied all the same, so that it can be kept; one that must not be opened is not.
     """
     name = printable(look.path.name)
+    origin = DEMO if is_demo(look.path.name) or is_demo(look.folder) else ""
     if refusal := _unopened(look, size_limit):
-        return Claimed(look, name, None, "", look.identity.size, "", "", refusal)
-    origin = ""
+        return Claimed(look, name, None, "", look.identity.size, origin, "", refusal)
     form: Format | Literal[""] = ""
     try:
         _check_names(look)
-        origin = _origin(look, profile)
+        origin = _origin(look, profile, origin)
         form = format_of(look.path.name, profile)
     except FileRefused as error:
         refusal = error
@@ -170,7 +171,8 @@ def _check_names(look: Look) -> None:
             raise FileRefused("name", f"The name {printable(name)[:80]!r} {fault}.", "Rename it and drop it again.")
 
 
-def _origin(look: Look, profile: Profile) -> str:
+def _origin(look: Look, profile: Profile, mark: str) -> str:
+    """The machine that folder or file name says; ``mark``, if there is one, stands before whatever they say."""
     machine = profile.machine
     if machine.from_ == "folder":
         if not look.folder:
@@ -178,12 +180,14 @@ def _origin(look: Look, profile: Profile) -> str:
             raise FileRefused("machine", "The file lies in no machine's folder.", f"Drop it into {place}.")
         named = look.folder
     elif machine.from_ == "filename":
-        found = re.search(machine.pattern or "", look.path.name)
+        # The profile knows nothing of the mark.
+        found = re.search(machine.pattern or "", look.path.name.removeprefix(mark))
         if found is None or not found.group(1):
             raise FileRefused("machine", "The file's name names no machine.", f"It must match {machine.pattern}.")
         named = found.group(1)
     else:
-        return ""
+        return mark
+    named = as_demo(named) if mark else named
     if fault := machine_fault(named):
         raise FileRefused("machine", f"The machine's name {printable(named)[:80]!r} {fault}.", "Rename it.")
     return named
@@ -246,7 +250,7 @@ def _write(target: int, block: bytes) -> None:
             view = view[os.write(target, view) :]
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ApplianceError("The disk is full.", "Free some space; the file stays in the drop folder.") from None
+            raise DiskTrouble("The disk is full.", "Free some space; the file stays in the drop folder.") from None
         raise
 
 

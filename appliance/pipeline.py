@@ -3,6 +3,9 @@
 The database row is the commit. What lies on the disk under an id may be written again by a pass that takes up where a
 killed one left; the original is removed last. Nobody else commits what stands here, but the API, which commits
 predictions.
+
+What takes a second to load (Polars, the checks) is loaded when there is a file: most of the schedule's processes never
+see one.
 """
 
 from __future__ import annotations
@@ -10,22 +13,39 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from appliance import bundle, intake, outputs, signing
+from appliance import intake, mishaps, runs
 from appliance.client import Client
 from appliance.errors import ApiAway, ApplianceError, Conflict, FileRefused, StoreAway
 from appliance.intake import Claimed, Look
-from appliance.places import Places, discard_outputs
 from appliance.profile import Profile
 from appliance.settings import Settings
-from appliance.splitting import Split, split
-from appliance.store import engine, ledger, parts
+from appliance.store import engine, figures, ledger, parts
 from appliance.store import models as model_store
 from appliance.store.engine import Connection, Engine
-from appliance.store.rows import Arrival, Part, RunKind, RunOutcome
+from appliance.store.rows import Arrival, Part
+from appliance.tallies import Ingested, PartsPredicted
+
+if TYPE_CHECKING:
+    from appliance.splitting import Split
+
+__all__ = [
+    "Box",
+    "Ingested",
+    "PartsPredicted",
+    "ingest",
+    "ingest_in_turn",
+    "ingest_next",
+    "open_box",
+    "predict",
+    "predict_next",
+    "record_statistics",
+    "retry_failed",
+]
 
 PARTS_AT_A_TIME = 100
 # SHA-256 of no bytes: for an entry that must not be opened, such as a link or a pipe.
@@ -46,68 +66,37 @@ def open_box(settings: Settings) -> Box:
     return Box(settings, engine.connect(settings.require_dsn(), application="appliance-pipeline"))
 
 
-@dataclass(slots=True)
-class Ingested:
-    """What one pass over the drop folders did."""
-
-    files: int = 0
-    rows_in: int = 0
-    rows_good: int = 0
-    rows_bad: int = 0
-    duplicates: int = 0
-    quarantined: int = 0
-    left: int = 0  # still being written, or beyond the time of this pass
-
-    @property
-    def arrivals(self) -> int:
-        return self.files + self.duplicates + self.quarantined
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def sentence(self) -> str:
-        if not self.arrivals and not self.left:
-            return "No new files."
-        return (
-            f"{self.files} files with {self.rows_in:,} rows: {self.rows_good:,} good, {self.rows_bad:,} bad; "
-            f"{self.duplicates} duplicates, {self.quarantined} quarantined, {self.left} left for the next pass."
-        )
-
-
-@dataclass(slots=True)
-class PartsPredicted:
-    """What one pass over the waiting parts did."""
-
-    parts: int = 0
-    rows: int = 0
-    failing: int = 0
-    held: int = 0  # another pass works on them
-    failed: int = 0
-    errors: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def sentence(self) -> str:
-        if not self.parts and not self.failed and not self.held:
-            return "No new good data."
-        said = f"{self.parts} parts with {self.rows:,} rows predicted, {self.failing:,} of them failing."
-        return " ".join([said, *(f"Failed: {error}" for error in self.errors)])
-
-
 def ingest(box: Box, seconds: float | None = None) -> Ingested:
     """One pass over the drop folders. Conflict where another pass is at it."""
+    with intake.exclusive(box.settings.work):
+        return _pass(box, seconds)
+
+
+def ingest_in_turn(box: Box) -> Ingested | None:
+    """A pass as the schedule makes it; None, and a skipped run in the book, where another one is at it already."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(intake.exclusive(box.settings.work))
+        except Conflict as busy:
+            runs.skipped(box.engine, "ingest", busy.message)
+            return None
+        return _pass(box, box.settings.ingest_seconds)
+
+
+def _pass(box: Box, seconds: float | None) -> Ingested:
+    from appliance import outputs
+
     settings, done = box.settings, Ingested()
     deadline = None if seconds is None else time.monotonic() + seconds
-    settings.work.mkdir(parents=True, exist_ok=True)
-    with intake.exclusive(settings.work):
+    with runs.recorded(box.engine, "ingest", done.counts) as run:
+        done.run = run.id
         profiles = _active_profiles(settings)
         intake.tidy(settings.work, settings.raw)
         outputs.tidy(settings.work)
         first = intake.look(settings.raw, profiles)
         unfinished = _finish_interrupted(box, first)
         if not first:
-            _record(box, "ingest", "skipped", {"why": "no new files"})
+            run.skip("no new files")
             return done
         time.sleep(settings.settle_seconds)
         ready = intake.settled(first, intake.look(settings.raw, profiles))
@@ -118,13 +107,16 @@ def ingest(box: Box, seconds: float | None = None) -> Ingested:
             if deadline is not None and time.monotonic() >= deadline:
                 done.left += len(ready) - number
                 break
-            ingest_next(box, look, profiles[look.profile], done)
-        _record(box, "ingest", "done", done.as_dict())
+            with mishaps.kept_to_one_file(box.engine, look, done):
+                ingest_next(box, look, profiles[look.profile], done)
     return done
 
 
 def ingest_next(box: Box, look: Look, profile: Profile, done: Ingested) -> None:
     """Take one settled file: claim, check, split, commit, and only then let go of the original."""
+    from appliance.places import Places
+    from appliance.splitting import split
+
     settings = box.settings
     claimed = intake.claim(look, profile, settings.work, settings.file_limit_mb * 1024 * 1024)
     if not isinstance(claimed, Claimed):
@@ -135,18 +127,24 @@ def ingest_next(box: Box, look: Look, profile: Profile, done: Ingested) -> None:
         arrival = _claim(connection, profile_id, claimed, profile)
         # A pass that was killed after its commit left only the original to remove.
         state = "known" if _is_known(connection, arrival, claimed, done) else arrival.state
+        tries = ledger.tried(connection, arrival) if state == "claimed" else 0
     places = Places.of(settings, profile, arrival)
     keep = places.quarantine if state == "quarantined" else places.archive
     if state == "claimed":
         try:
             if claimed.refusal is not None:
                 raise claimed.refusal
-            _take(box, arrival, split(settings, profile, arrival, claimed, places), done)
+            with mishaps.counted(settings, box.engine, arrival, tries):
+                _take(box, arrival, split(settings, profile, arrival, claimed, places), done)
         except FileRefused as refusal:
             keep = places.quarantine
-            with engine.transaction(box.engine) as connection:
-                ledger.quarantine(connection, arrival, refusal.reason, str(refusal), places.relative(keep))
+            if refusal.reason == mishaps.POISONOUS:
+                mishaps.give_up(box.engine, settings, profile, arrival, claimed, refusal, places)
+            else:
+                with engine.transaction(box.engine) as connection:
+                    ledger.quarantine(connection, arrival, refusal.reason, str(refusal), places.relative(keep))
             done.quarantined += 1
+            done.file_ids.append(arrival.file_id)
     if keep is not None:
         places.make_folders(keep)
     gone = intake.release(claimed, keep)
@@ -157,21 +155,29 @@ def ingest_next(box: Box, look: Look, profile: Profile, done: Ingested) -> None:
             ledger.event(connection, "file_changed", "warning", said, {"arrival": arrival.id}, profile_id)
 
 
+def record_statistics(box: Box, run: int) -> list[str]:
+    """Keep the figures of a pass and of its files; a sentence for each that does not add up. Repeating changes nothing."""
+    with engine.transaction(box.engine) as connection:
+        return figures.record(connection, run)
+
+
 def predict(box: Box, seconds: float | None = None) -> PartsPredicted:
     """One pass over the parts that wait. ApiAway or StoreAway end it; nothing is lost by that."""
     done = PartsPredicted()
     deadline = None if seconds is None else time.monotonic() + seconds
-    with engine.transaction(box.engine) as connection:
-        waiting = parts.waiting_parts(connection, PARTS_AT_A_TIME)
-    if not waiting:
-        _record(box, "predict", "skipped", {"why": "no new good data"})
-        return done
-    with box.client() as client:
-        for part in waiting:
-            if deadline is not None and time.monotonic() >= deadline:
-                break
-            predict_next(client, part, done)
-    _record(box, "predict", "failed" if done.failed else "done", done.as_dict())
+    with runs.recorded(box.engine, "predict", done.as_dict, signs=box.settings.work) as run:
+        with engine.transaction(box.engine) as connection:
+            waiting = parts.waiting_parts(connection, PARTS_AT_A_TIME)
+        if not waiting:
+            run.skip("no new good data")
+            return done
+        with box.client() as client:
+            for part in waiting:
+                if deadline is not None and time.monotonic() >= deadline:
+                    break
+                predict_next(client, part, done)
+        if done.failed:
+            run.fail(done.errors[0])
     return done
 
 
@@ -203,6 +209,8 @@ def _active_profiles(settings: Settings) -> Mapping[str, Profile]:
 
     A profile whose bundle cannot be trusted is left out; its files wait, and a health check says why.
     """
+    from appliance import bundle, signing
+
     keys = signing.trusted_keys(settings.keys)
     found = {}
     for name in bundle.profiles(settings.models):
@@ -215,6 +223,8 @@ def _active_profiles(settings: Settings) -> Mapping[str, Profile]:
 
 def _finish_interrupted(box: Box, seen: Mapping[Path, Look]) -> set[str]:
     """Settle what a killed pass left open; the paths of originals that are still there and will be taken up again."""
+    from appliance.places import discard_outputs
+
     again = set()
     with engine.transaction(box.engine) as connection:
         for arrival in ledger.uncleared(connection):
@@ -274,15 +284,7 @@ def _take(box: Box, arrival: Arrival, taken: Split, done: Ingested) -> None:
     with engine.transaction(box.engine) as connection:
         ledger.ingested(connection, arrival, taken.record, taken.issues, taken.part_sizes)
     done.files += 1
+    done.file_ids.append(arrival.file_id)
     done.rows_in += taken.record.rows_in
     done.rows_good += taken.record.rows_good
     done.rows_bad += taken.record.rows_bad
-
-
-def _record(box: Box, kind: RunKind, outcome: RunOutcome, counts: dict[str, Any]) -> None:
-    """A line in the table of runs: also when there was nothing to do, so that silence can be told from death."""
-    with engine.transaction(box.engine) as connection:
-        if outcome == "skipped":
-            ledger.run_skipped(connection, kind, counts["why"])
-        else:
-            ledger.run_finished(connection, ledger.run_started(connection, kind), outcome, counts)

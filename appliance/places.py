@@ -25,7 +25,7 @@ class Places:
 
     @classmethod
     def of(cls, settings: Settings, profile: Profile, arrival: Arrival) -> Places:
-        folder = f"profile={profile.name}/date={arrival.day.isoformat()}"
+        folder = _folder(profile.name, arrival)
         named = f"{arrival.name}.{arrival.file_id}"
         return cls(
             root=settings.data_dir,
@@ -33,7 +33,7 @@ class Places:
             bad=settings.bad / folder / f"{named}.csv",
             report=settings.bad / folder / f"{named}.html",
             quarantine=settings.bad / "quarantine" / folder / named,
-            archive=settings.archive / folder / f"{arrival.name}.{arrival.id}" if settings.archive_days else None,
+            archive=archived(settings, profile.name, arrival) if settings.archive_days else None,
         )
 
     def relative(self, path: Path) -> str:
@@ -47,6 +47,15 @@ class Places:
             for new in reversed(missing):
                 new.mkdir(exist_ok=True)
                 durable.sync_folder(new.parent)
+
+
+def archived(settings: Settings, profile: str, arrival: Arrival) -> Path:
+    """Where an original is kept, if it is."""
+    return settings.archive / _folder(profile, arrival) / f"{arrival.name}.{arrival.id}"
+
+
+def _folder(profile: str, arrival: Arrival) -> str:
+    return f"profile={profile}/date={arrival.day.isoformat()}"
 
 
 def discard_outputs(settings: Settings, arrival: Arrival) -> None:

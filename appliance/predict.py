@@ -89,7 +89,7 @@ def predict_rows(
     states: dict[int, MachineState] = {}
     if profile.history_rows:
         states = _states(connection, named, moves)
-    featured = features.feature_frame(profile, frame, _history(profile, states, names))
+    featured = features.feature_frame(profile, frame, history_of(profile, states, names))
     matrix = features.matrix_of(profile, featured)
     scores = _score(served, matrix, settings.chunk_rows)
     if moves and not profile.history_rows:
@@ -259,7 +259,8 @@ def _states(connection: Connection, machines: Sequence[int], moves: bool) -> dic
     return look(connection, machines)
 
 
-def _history(profile: Profile, states: Mapping[int, MachineState], names: Mapping[int, str]) -> pl.DataFrame | None:
+def history_of(profile: Profile, states: Mapping[int, MachineState], names: Mapping[int, str]) -> pl.DataFrame | None:
+    """The last rows of machines, for window features; ``names`` are those that stand in the rows to come."""
     rows = [{**row, MACHINE: names[machine]} for machine, state in states.items() for row in state.recent]
     if not rows:
         return None

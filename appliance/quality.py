@@ -19,7 +19,7 @@ from appliance import contract, headers
 from appliance.batches import WHOLE, Batch
 from appliance.cells import cast, quick, time_format
 from appliance.duplicates import Duplicates
-from appliance.names import machine_fault, printable
+from appliance.names import DEMO, as_demo, is_demo, machine_fault, printable
 from appliance.profile import MACHINE, ROW, TIME, Profile
 from appliance.sentences import DAMAGE, words
 from appliance.spreadsheet import MEND, REASONS
@@ -60,7 +60,8 @@ class _Found(NamedTuple):
 
 
 class Checker:
-    """Checks the batches of one file. ``origin``: the machine that folder or file name says, '' where they do not.
+    """Checks the batches of one file. ``origin``: the machine that folder or file name says, '' where they do not;
+    where it bears the mark of simulated files, the machine of every row gets it, whoever names that machine.
 
     ``duplicates``: whether the profile's ``duplicate_rows`` applies; a request may hold the same row twice.
     """
@@ -74,7 +75,9 @@ class Checker:
         present = {column.name for column in self._columns.values()}
         self._missing = [column for column in profile.columns if column.required and column.name not in present]
         self._extra = [name for name in header if name not in self._columns]
-        origin = profile.machine.value or "" if profile.machine.from_ == "constant" else origin
+        self._demo = is_demo(origin)
+        if profile.machine.from_ == "constant":
+            origin = as_demo(profile.machine.value or "") if self._demo else profile.machine.value or ""
         self._origin = "" if machine_fault(origin) else origin
         self._arrived_at = arrived_at
         self._duplicates = Duplicates() if duplicates and profile.file.duplicate_rows == "bad" else None
@@ -155,6 +158,8 @@ class Checker:
         moment: pl.Expr = pl.lit(self._arrived_at)
         if machine is not None:
             named = pl.col(machine) if machine in typed.columns else pl.lit(None, pl.String)
+            if self._demo:
+                named = pl.when(named.str.starts_with(DEMO)).then(named).otherwise(DEMO + named)
         if time is not None:
             moment = pl.col(time) if time in typed.columns else pl.lit(None)
         rest = [name for name in typed.columns if name != ROW]

@@ -1,4 +1,4 @@
-"""``appliance ingest|predict|score|simulate|doctor``: one pass each, for the schedule and for people."""
+"""``appliance ingest|predict|maintain|score|simulate|doctor``: one pass each, for the schedule and for people."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ Seconds = Annotated[float | None, typer.Option("--seconds", min=0, help="Start n
 def register(app: typer.Typer) -> None:
     app.command()(ingest)
     app.command()(predict)
+    app.command()(maintain)
     app.command()(score)
     app.command()(doctor)
     app.command(
@@ -37,6 +38,8 @@ def ingest(seconds: Seconds = None, as_json: JsonFlag = False) -> None:
         emit(report.as_dict())
     else:
         say(report.sentence())
+    if report.broken:
+        raise typer.Exit(1)
 
 
 def predict(
@@ -56,6 +59,23 @@ def predict(
     else:
         say(report.sentence())
     if report.failed:
+        raise typer.Exit(1)
+
+
+def maintain(as_json: JsonFlag = False) -> None:
+    """Remove what is older than the settings say: predictions, records, originals, and what the schedule kept."""
+    from appliance import maintain as steps
+    from appliance import pipeline
+
+    found = []
+    for name, counts, error in steps.everything(pipeline.open_box(settings.load())):
+        found.append({"step": name, **counts, **({"error": str(error)} if error else {})})
+        if not as_json:
+            did = ", ".join(f"{what} {_listed(count)}" for what, count in counts.items())
+            say(f"{name}: {error or did or 'done'}")
+    if as_json:
+        emit({"steps": found})
+    if any("error" in step for step in found):
         raise typer.Exit(1)
 
 
@@ -89,8 +109,16 @@ def simulate(context: typer.Context) -> None:
     workshop("model.simulate", context.args)
 
 
-def doctor(as_json: JsonFlag = False) -> None:
+def doctor(
+    network: Annotated[
+        bool, typer.Option("--network", help="Name what this box connects to outside of itself, and try each.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Look for faults, each with its way out."""
+    if network:
+        _network(as_json)
+        return
     from appliance import checks
     from appliance.serving import Models
     from appliance.store import engine
@@ -107,3 +135,21 @@ def doctor(as_json: JsonFlag = False) -> None:
         say(f"{fault.severity}: {fault.sentence} {fault.way_out}".rstrip())
     if any(fault.severity == "fault" for fault in faults):
         raise typer.Exit(1)
+
+
+def _network(as_json: bool) -> None:
+    from appliance import network
+
+    tried = [(each, network.trouble(each)) for each in network.destinations(settings.load())]
+    if as_json:
+        emit({"destinations": [each.as_dict() | {"trouble": trouble} for each, trouble in tried]})
+    elif not tried:
+        say("This box connects to nothing outside of itself.")
+    for each, trouble in () if as_json else tried:
+        say(f"{each.sentence()}: {trouble or 'reached'}")
+    if any(trouble for _, trouble in tried):
+        raise typer.Exit(1)
+
+
+def _listed(count: object) -> str:
+    return ", ".join(map(str, count)) or "none" if isinstance(count, list) else str(count)

@@ -1,3 +1,4 @@
+# ruff: noqa: S608  (statements are put together from words of our own; values are bound)
 """The books: how many rows came in and what became of them, and every promise about them that does not hold."""
 
 from __future__ import annotations
@@ -7,10 +8,16 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, text
 
+# The event that says which predictions were removed for their age: all of before the moment in its details.
+REMOVED = "predictions_removed"
+
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """rows_in = rows_good + rows_bad; rows_good = rows_predicted + rows_waiting + rows_failed."""
+    """rows_in = rows_good + rows_bad; rows_good = rows_predicted + rows_waiting + rows_failed.
+
+    What was predicted stays counted as such when its predictions are removed for their age.
+    """
 
     rows_in: int
     rows_good: int
@@ -61,6 +68,16 @@ def accounting(conn: Connection, profile: str | None = None) -> Accounts:
     return Accounts(**{name: int(value) for name, value in row._mapping.items()})
 
 
+# Parts whose predictions are to be there: all that were predicted, but for those of months that were removed for their
+# age. What was removed is on record, and a part's rows are of one moment, so they are gone together or not at all; the
+# hour is for a part that was marked as predicted just after its rows' month ended.
+_KEPT = (
+    "(SELECT p.* FROM part p WHERE p.state = 'predicted' AND NOT (p.predicted_at < (SELECT coalesce(max(("
+    f"details ->> 'before')::timestamptz) + interval '1 hour', '-infinity') FROM event WHERE kind = '{REMOVED}')"
+    " AND NOT EXISTS (SELECT FROM prediction x WHERE x.id BETWEEN p.first_id AND p.last_id"
+    " AND x.file_id = p.file_id)))"
+)
+
 # Name, the sentence about a subject, and a query for (subject, figures of the sentence). :since bounds the files.
 _PROMISES: tuple[tuple[str, str, str], ...] = (
     (
@@ -103,7 +120,7 @@ _PROMISES: tuple[tuple[str, str, str], ...] = (
         "predicted_rows",
         "has {0} good rows in predicted parts, but {1} predictions",
         "SELECT 'file ' || f.id, coalesce(p.rows, 0), coalesce(r.rows, 0) FROM file f"
-        " LEFT JOIN (SELECT file_id, sum(rows) AS rows FROM part WHERE state = 'predicted' GROUP BY file_id) AS p"
+        f" LEFT JOIN (SELECT file_id, sum(rows) AS rows FROM {_KEPT} AS kept GROUP BY file_id) AS p"
         " ON p.file_id = f.id"
         " LEFT JOIN (SELECT file_id, count(*) AS rows FROM prediction WHERE predicted_at >= :since"
         " AND file_id IS NOT NULL GROUP BY file_id) AS r ON r.file_id = f.id"
@@ -112,10 +129,10 @@ _PROMISES: tuple[tuple[str, str, str], ...] = (
     (
         "part_predictions",
         "has {0} rows, but {1} predictions among its ids",
-        "SELECT 'part ' || p.id, p.rows, r.rows FROM part p JOIN file f ON f.id = p.file_id"
+        f"SELECT 'part ' || p.id, p.rows, r.rows FROM {_KEPT} AS p JOIN file f ON f.id = p.file_id"
         " CROSS JOIN LATERAL (SELECT count(*) AS rows FROM prediction x"
         " WHERE x.id BETWEEN p.first_id AND p.last_id AND x.file_id = p.file_id) AS r"
-        " WHERE f.arrived_at >= :since AND p.state = 'predicted' AND r.rows <> p.rows",
+        " WHERE f.arrived_at >= :since AND r.rows <> p.rows",
     ),
     (
         "row_twice",

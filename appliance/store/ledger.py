@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from appliance.errors import Conflict
+from appliance.store import notices
 from appliance.store import tables as t
 from appliance.store.engine import storable
 from appliance.store.journal import event, run_finished, run_skipped, run_started
@@ -38,6 +39,7 @@ __all__ = [
     "ingested",
     "known_file",
     "lock_part",
+    "not_tried",
     "part_failed",
     "part_predicted",
     "quarantine",
@@ -45,6 +47,7 @@ __all__ = [
     "run_finished",
     "run_skipped",
     "run_started",
+    "tried",
     "uncleared",
     "waiting_parts",
 ]
@@ -137,7 +140,24 @@ def abandoned(conn: Connection, arrival: Arrival, why: str) -> None:
     _settle(conn, arrival, "abandoned", note=why, cleared_at=func.clock_timestamp())
 
 
-def quarantine(conn: Connection, arrival: Arrival, reason: str, sentence: str, path: str | None) -> None:
+def tried(conn: Connection, arrival: Arrival) -> int:
+    """Count a try at a claimed file, before the work on it begins; how many there were, with this one."""
+    a = t.arrival.c
+    statement = update(t.arrival).where(a.id == arrival.id, a.state == "claimed").values(tries=a.tries + 1)
+    return int(conn.execute(statement.returning(a.tries)).scalar_one())
+
+
+def not_tried(conn: Connection, arrival: Arrival) -> None:
+    """Take a try back that ended for no reason of the file's own."""
+    a = t.arrival.c
+    conn.execute(
+        update(t.arrival).where(a.id == arrival.id, a.state == "claimed", a.tries > 0).values(tries=a.tries - 1)
+    )
+
+
+def quarantine(
+    conn: Connection, arrival: Arrival, reason: str, sentence: str, path: str | None, report: str | None = None
+) -> None:
     """The file is refused as a whole and lies at ``path``; it shows among the files, with its reason."""
     _settle(conn, arrival, "quarantined", note=reason)
     values = _file_values(arrival) | {
@@ -146,8 +166,10 @@ def quarantine(conn: Connection, arrival: Arrival, reason: str, sentence: str, p
         "reason": reason,
         "sentence": sentence,
         "quarantine_path": path,
+        "report_path": report,
     }
     _replace_file(conn, arrival, values)
+    notices.add(conn, "file", arrival.file_id)
 
 
 def ingested(
@@ -178,9 +200,12 @@ def ingested(
         "report_path": record.report_path,
         "header": list(record.header),
         "encoding": record.encoding,
-        "mended_from": record.mended_from,
+        "mended_from": _known(conn, record.mended_from),
     }
     _replace_file(conn, arrival, values)
+    if record.criticality != "low":
+        # Whether people want to know of a medium one is looked up when they are told.
+        notices.add(conn, "file", arrival.file_id)
     if broken := [
         {
             "file_id": arrival.file_id,
@@ -246,6 +271,12 @@ def _file_values(arrival: Arrival) -> dict[str, Any]:
         "arrived_at": arrival.arrived_at,
         "day": arrival.day,
     }
+
+
+def _known(conn: Connection, file_id: int | None) -> int | None:
+    """The id where there is such a file: a file of bad rows may come back to another box, or after its own was removed."""
+    f = t.file.c
+    return None if file_id is None else conn.execute(select(f.id).where(f.id == file_id)).scalar()
 
 
 def _replace_file(conn: Connection, arrival: Arrival, values: dict[str, Any]) -> None:

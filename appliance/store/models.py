@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from appliance.errors import NotFound
+from appliance.names import is_demo
 from appliance.profile import Profile
 from appliance.store import tables as t
 from appliance.store.engine import storable
@@ -47,10 +48,13 @@ def ensure_machines(conn: Connection, profile_id: int, names: Iterable[str]) -> 
     """The ids of those machines; new ones are made, also when two ask at the same time."""
     m = t.machine.c
     wanted = {name: storable(name) for name in names}
+    mine = select(m.name, m.id).where(m.profile_id == profile_id, m.name.in_(set(wanted.values())))
+    if any(map(is_demo, wanted)):
+        # Simulated machines are removed one day: not before this transaction, which refers to them, has ended.
+        mine = mine.order_by(m.id).with_for_update(read=True, key_share=True)
 
     def known() -> dict[str, int]:
-        query = select(m.name, m.id).where(m.profile_id == profile_id, m.name.in_(set(wanted.values())))
-        return {row.name: row.id for row in conn.execute(query)}
+        return {row.name: row.id for row in conn.execute(mine)}
 
     found = known()
     # In order, so that two that make the same machines wait for each other and do not lock each other out.

@@ -54,16 +54,18 @@ def files(
     state: str | None = None,
     from_: datetime | None = None,
     to: datetime | None = None,
+    mended_from: int | None = None,
     limit: int = 100,
     after_id: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Files by id, newest first; times are those of the arrival."""
+    """Files by id, newest first; times are those of the arrival. ``mended_from``: the file whose bad rows they hold."""
     conditions = {
         "profile.name = :profile": profile,
         "f.criticality = :criticality": criticality,
         "f.state = :state": state,
         "f.arrived_at >= :from_": from_,
         "f.arrived_at < :to": to,
+        "f.mended_from = :mended_from": mended_from,
         "f.id < :after_id": after_id,
     }
     return _listed(conn, _FILE, conditions, "f.id DESC", limit)

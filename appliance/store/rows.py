@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # A pass over the drop folder has no use for it, and it takes a fifth of a second.
+    import numpy as np
+    from numpy.typing import NDArray
 
 Source = Literal["webapp", "scheduled", "api"]
 Role = Literal["viewer", "operator", "engineer", "admin"]

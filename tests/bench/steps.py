@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from appliance import features, intake, outputs, pipeline, predict, quality, reader
+from appliance import features, intake, outputs, pipeline, predict, quality, reader, runs
 from appliance.outputs import BadWriter, GoodWriter
 from appliance.store import engine, ledger, models, parts, writer
 
@@ -51,9 +51,11 @@ def ingest_file() -> Places:
         (BAD, outputs, "put"),
         (LEDGER, pipeline, "_claim"),
         (LEDGER, pipeline, "_is_known"),
-        (LEDGER, pipeline, "_record"),
+        (LEDGER, runs, "begin"),
+        (LEDGER, runs, "end"),
         (LEDGER, pipeline, "_finish_interrupted"),
         (LEDGER, models, "ensure_profile"),
+        (LEDGER, ledger, "tried"),
         (LEDGER, ledger, "ingested"),
         (LEDGER, ledger, "cleared"),
         (LEDGER, Connection, "commit"),
@@ -67,7 +69,8 @@ def predict_parts() -> Places:
         (LEDGER, parts, "lock_part"),
         (LEDGER, parts, "part_predicted"),
         (LEDGER, predict, "store_ids"),
-        (LEDGER, pipeline, "_record"),
+        (LEDGER, runs, "begin"),
+        (LEDGER, runs, "end"),
         (READ_PART, predict, "read_part"),
         (FEATURES, features, "feature_frame"),
         (FEATURES, features, "matrix_of"),
@@ -75,7 +78,7 @@ def predict_parts() -> Places:
         (STORE, writer, "write_predictions"),
         (FOLLOW, predict, "_machines"),
         (FOLLOW, predict, "_states"),
-        (FOLLOW, predict, "_history"),
+        (FOLLOW, predict, "history_of"),
         (FOLLOW, predict, "_late"),
         (FOLLOW, predict, "_outside"),
         (FOLLOW, predict, "_follow_machine"),

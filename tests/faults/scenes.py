@@ -37,6 +37,22 @@ def partly(raw: Path) -> None:
     _drop(raw / "milling" / "mill-2" / "partly.csv", _mill([(-5, 1), (40, 20), (450, 30), (41, 40), (42, 50)]), 3)
 
 
+def simulated_shift(raw: Path) -> None:
+    """The files of a simulator, of what a real machine drops and of what it does not; under the mark of such."""
+    clean = _mill([(40 + n, 10 * n) for n in range(3)] + [(70, 235)] * 4)
+    for name, second in (("demo-clean.csv", 11), ("demo-again.csv", 12)):
+        _drop(raw / "milling" / "demo-mill-1" / name, clean, second)
+    _drop(raw / "milling" / "demo-mill-2" / "demo-partly.csv", _mill([(-5, 1), (40, 20), (41, 30)]), 13)
+    _drop(raw / "milling" / "demo-mill-2" / "demo-empty.csv", "", 14)
+    _drop(raw / "pump" / "demo-pumps.csv", _pump(), 15, "windows-1252")
+
+
+def more_simulated(raw: Path) -> None:
+    """What lies in the drop folder when it is all removed."""
+    _drop(raw / "milling" / "demo-mill-3" / "demo-late.csv", _mill([(40, 20)]), 21)
+    (raw / ".demo-simulate-milling.json").write_text("{}")
+
+
 def mended(raw: Path, bad: Path) -> None:
     """A person mends the rows of the first shift in a spreadsheet and drops the same file again."""
     (found,) = bad.rglob("partly.csv.*.csv")

@@ -111,7 +111,13 @@ def test_the_server_is_killed_in_the_middle_of_a_pass(
     wanted = undisturbed(runner, boxes, Journey("", dropped, "ingest_and_predict"))
     with boxes.fresh(dropped) as box:
         calls = runner.run("ingest_and_predict", box.settings).made
-    texts = ("INSERT INTO arrival", "INSERT INTO file", "UPDATE arrival SET cleared_at", "INSERT INTO run")
+    texts = (
+        "INSERT INTO run",
+        "INSERT INTO arrival",
+        "INSERT INTO file",
+        "UPDATE arrival SET cleared_at",
+        "UPDATE run",
+    )
     numbers = sorted({*moments(calls, *texts, "COPY prediction", "UPDATE part")})
     found = Figures("PostgreSQL, under a pass and predictions", [calls[number - 1] for number in numbers])
     found.accounts = wanted.accounts

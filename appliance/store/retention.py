@@ -1,0 +1,108 @@
+# ruff: noqa: S608  (statements are put together from words of our own; values are bound)
+"""What is removed for its age, a bounded piece at a time, and never what the accounts of rows need.
+
+Files, their parts, and the arrivals that brought them stay for ever: they are few, and they are the books.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from appliance.store import journal, runs
+from appliance.store.accounts import REMOVED
+
+# Rows that one transaction removes: a second's work, and little to do again after a kill.
+PIECE = 10_000
+REQUEST_DAYS = 7
+_PARTITION = re.compile(r"prediction_(\d{4})_(\d{2})")
+# Others who wait for predictions wait behind whoever waits for the lock of them all: not for long.
+_LOCK_WAIT = "2s"
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A partition of predictions: those from ``start`` (included) to ``end`` (not), UTC."""
+
+    name: str
+    start: datetime
+    end: datetime
+
+
+# What is told of nobody any more; each row has an id, and the books know nothing of it.
+_OLD: Mapping[str, str] = {
+    # The newest of each kind and step stays: who asks for the last run gets an answer.
+    "runs": "run WHERE finished_at < :before AND id NOT IN (SELECT max(id) FROM run GROUP BY kind, counts ->> 'step')",
+    "metrics": "metric WHERE at < :before",
+    # Their deliveries go with them.
+    "notices": "notice WHERE settled_at < :before",
+    # Those that somebody is still to be told of stay, and those that later events are judged by.
+    "events": "event e WHERE at < :before AND NOT EXISTS (SELECT FROM notice n WHERE n.kind = 'event'"
+    " AND n.ref_id = e.id AND n.settled_at IS NULL) AND NOT (kind = ANY(:remembered) AND id >="
+    " (SELECT max(id) FROM event l WHERE l.kind = e.kind AND coalesce(l.details ->> 'run', '')"
+    " = coalesce(e.details ->> 'run', '') AND coalesce(l.details ->> 'step', '') = coalesce(e.details ->> 'step', '')))",
+    "arrivals": "arrival WHERE state IN ('duplicate', 'abandoned') AND cleared_at < :before",
+}
+REMEMBERED = (REMOVED, runs.FAILED, runs.RECOVERED)
+
+
+def months(conn: Connection) -> list[Month]:
+    """The partitions that there are, oldest first."""
+    query = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+    names = conn.execute(text(f"{query} WHERE i.inhparent = 'prediction'::regclass ORDER BY 1")).scalars()
+    found = []
+    for name in names:
+        if match := _PARTITION.fullmatch(name):
+            start = datetime(int(match[1]), int(match[2]), 1, tzinfo=UTC)
+            found.append(Month(name, start, (start + timedelta(days=31)).replace(day=1)))
+    return found
+
+
+def make_ahead(conn: Connection) -> None:
+    """See that this month and the next have their partitions, so that no prediction has to wait for one."""
+    from appliance.store.writer import ensure_partition
+
+    now = now_of(conn)
+    ensure_partition(conn, now)
+    ensure_partition(conn, (now.replace(day=1) + timedelta(days=31)).replace(day=1), ahead=0)
+
+
+def drop_month(conn: Connection, month: Month) -> None:
+    """Remove a month's predictions, and put that on record, which the accounts need. Conflict where others hold it."""
+    conn.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'"))
+    # The partition alone is dropped, by its own name: what stands in it has no other.
+    conn.execute(text(f"DROP TABLE {month.name}"))
+    conn.execute(text("DELETE FROM prediction_hour WHERE hour < :end"), {"end": month.end})
+    earlier = text("SELECT max((details ->> 'before')::timestamptz) FROM event WHERE kind = :kind")
+    before = conn.execute(earlier, {"kind": REMOVED}).scalar()
+    said = f"The predictions of {month.start:%Y-%m} were removed for their age."
+    details = {"month": f"{month.start:%Y-%m}", "before": max(month.end, before or month.end)}
+    journal.event(conn, REMOVED, "info", said, details)
+    conn.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+
+
+def forget(conn: Connection, what: str, before: datetime) -> int:
+    """Remove a piece of what is older: ``runs``, ``metrics``, ``notices``, ``events`` or ``arrivals``; its size."""
+    table, _, rest = _OLD[what].partition(" ")
+    values: dict[str, Any] = {"before": before, "piece": PIECE}
+    if ":remembered" in rest:
+        values["remembered"] = list(REMEMBERED)
+    alias = "e." if rest.startswith("e ") else ""
+    query = f"DELETE FROM {table} WHERE id IN (SELECT {alias}id FROM {table} {rest} ORDER BY {alias}id LIMIT :piece)"
+    return conn.execute(text(query), values).rowcount
+
+
+def kinds() -> Sequence[str]:
+    """What :func:`forget` knows, in the order in which it is best forgotten."""
+    return list(_OLD)
+
+
+def now_of(conn: Connection) -> datetime:
+    """The database's clock, by which all that is kept there was dated."""
+    now: datetime = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now.astimezone(UTC)
