@@ -7,12 +7,16 @@ UV := $(BIN)/uv
 # Factories look into TLS: whom the system trusts decides, as it does for pip.
 export UV_SYSTEM_CERTS ?= 1
 STAMP := $(VENV)/.installed
+LOCK := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+# What a box carries of it, so that training, tests and Ansible stay off it.
+BOX_EXTRAS := airflow
 DEMO_DIR ?= .demo
 DATA ?=
 ARGS ?=
+DEBIAN ?= 12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo test lint format faults bench generate lock
+.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults bench bench-schedule generate lock
 
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,13 +43,22 @@ clean-demo: ## Remove the demo's one folder
 	rm -rf -- "$(DEMO_DIR)"
 
 test: $(STAMP) ## Pass the tests that this machine permits
-	$(BIN)/python -m pytest -m "not faults" --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not faults and not box and not schedule" --numprocesses 2 --dist loadfile $(ARGS)
+
+test-box: $(STAMP) ## Boot a Debian and test on it what needs a whole machine; as root (DEBIAN=12 or 13)
+	APPLIANCE_BOX_DEBIAN=$(DEBIAN) $(BIN)/python -m pytest -m box $(ARGS)
+
+test-schedule: $(STAMP) ## Run the box under a real scheduler for minutes, and kill it in the middle
+	$(BIN)/python -m pytest -m schedule $(ARGS)
 
 faults: $(STAMP) ## Kill passes at every mutating call, and count rows afterwards
 	$(BIN)/python -m pytest -m faults $(ARGS)
 
 bench: $(STAMP) ## Time each step of a large file beside its limits (ARGS="--rows N", ARGS=--write renews the page)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-schedule: $(STAMP) ## Measure Airflow's tree and the way of a file through the schedule (ARGS="--parts idle flow --minutes 5 --write")
+	$(BIN)/python -m tests.bench.schedule $(ARGS)
 
 lint: $(STAMP) ## Check style, types, imports and generated files
 	$(BIN)/ruff check .
@@ -60,5 +73,6 @@ format: $(STAMP) ## Format the code
 generate: $(STAMP) ## Renew the files that are made from the code
 	$(BIN)/python -m appliance.cli.settings_page > docs/settings.md
 
-lock: $(UV) ## Renew requirements.lock: hashes, no addresses, Python 3.11 to 3.13
-	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
+lock: $(UV) ## Renew the locks: hashes, no addresses, Python 3.11 to 3.13
+	$(UV) pip compile pyproject.toml --all-extras $(LOCK) -o requirements.lock
+	$(UV) pip compile pyproject.toml $(addprefix --extra ,$(BOX_EXTRAS)) --constraint requirements.lock $(LOCK) -o requirements-box.lock

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 STOP_SECONDS = 20
+TERM, KILL = signal.SIGTERM, signal.SIGKILL
 
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
@@ -18,9 +19,12 @@ _PR_SET_PDEATHSIG = 1
 
 @contextmanager
 def python(
-    arguments: Sequence[str], environment: Mapping[str, str], output: IO[Any]
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    output: IO[Any],
+    at_death: signal.Signals = TERM,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python child that ends with the block, and with this process."""
+    """A Python child that ends with the block, and gets ``at_death`` should this process be killed."""
     child = subprocess.Popen(
         [sys.executable, *arguments],
         env=dict(environment),
@@ -28,7 +32,7 @@ def python(
         stdout=output,
         stderr=output,
         start_new_session=True,
-        preexec_fn=_end_with_parent,
+        preexec_fn=lambda: end_with_parent(at_death),
     )
     try:
         yield child
@@ -42,9 +46,10 @@ def python(
             child.wait()
 
 
-def _end_with_parent() -> None:
+def end_with_parent(signal_number: signal.Signals = KILL) -> None:
+    """In a child, before it becomes its program: have the system end it with its parent."""
     if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal_number)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from appliance import bundle, children, demo_screen, outputs, pipeline, signing
+from appliance import bundle, children, demo_airflow, demo_screen, outputs, pipeline, ports, signing
 from appliance import settings as box_settings
 from appliance.cli.output import emit, hint
 from appliance.errors import ApiAway, ApplianceError, Conflict, StoreAway, UsageError
@@ -38,6 +37,7 @@ FILES_PER_MACHINE_ONCE = 5
 SECONDS_BETWEEN_FILES = 5
 SECONDS_BETWEEN_PASSES = 3.0
 API_START_SECONDS = 60.0
+AIRFLOW_PORT = 8080
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Wishes:
     machines: int
     rows_per_file: int
     port: int
+    airflow: bool
     as_json: bool
 
 
@@ -85,6 +86,8 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
     settings = _settings(folder, server.dsn, wishes)
     if wishes.port not in (0, settings.api_port):
         _tell(f"Port {wishes.port} is taken: the API gets {settings.api_port}.")
+    if wishes.airflow and wishes.port and settings.airflow_port != AIRFLOW_PORT:
+        _tell(f"Port {AIRFLOW_PORT} is taken: Airflow gets {settings.airflow_port}.")
     environment = _environment(settings)
     version = _model(wishes.profile, settings, environment)
     box = pipeline.open_box(settings)
@@ -93,6 +96,10 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
     box = replace(box, settings=settings.model_copy(update={"api_token": SecretStr(schedule)}))
     log = stack.enter_context((folder / "api.log").open("ab"))
     api = stack.enter_context(children.python(["-m", "appliance", "api"], environment, log))
+    airflow = {}
+    if wishes.airflow:
+        known = demo_airflow.environment(environment, folder, schedule)
+        airflow = demo_airflow.start(stack, settings, known, folder, _tell)
     _await_api(box, api, folder / "api.log")
     with engine.transaction(box.engine) as connection:
         since = overview.last_arrival(connection)
@@ -105,9 +112,10 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
         f"User     {user}, engineer, until tomorrow; token, shown this once: {token}",
         f"Model    {version}, profile {wishes.profile}",
         f"Drop     {settings.raw / wishes.profile}",
+        *(demo_airflow.lines(settings) if wishes.airflow else ()),
         "Ctrl-C stops everything.",
     ]
-    _show(wishes, box, {"API": api, "plant": plant}, lines)
+    _show(wishes, box, {"API": api, "plant": plant, **airflow}, lines)
     return 0
 
 
@@ -141,9 +149,9 @@ def _once(
 def _show(
     wishes: Wishes, box: pipeline.Box, children: Mapping[str, subprocess.Popen[bytes]], lines: Sequence[str]
 ) -> None:
-    """Keep the schedule in the background and draw the table until Ctrl-C, or until a child dies."""
+    """Have the schedule kept in the background and draw the table until Ctrl-C, or until a child dies."""
     progress = Progress()
-    passes = threading.Thread(target=_passes, args=(box, progress), name="passes")
+    passes = threading.Thread(target=_schedule if wishes.airflow else _passes, args=(box, progress), name="passes")
     passes.start()
     try:
         with demo_screen.Screen(_profile(box.settings, wishes.profile), lines) as screen:
@@ -177,13 +185,25 @@ def _passes(box: pipeline.Box, progress: Progress) -> None:
         progress.stop.wait(SECONDS_BETWEEN_PASSES)
 
 
+def _schedule(box: pipeline.Box, progress: Progress) -> None:
+    """Airflow keeps it; what is left to do is to start it off, and to look whether it is well."""
+
+    def tell(trouble: str) -> None:
+        progress.trouble = trouble
+
+    demo_airflow.keep(box, progress.stop, tell)
+
+
 def _settings(folder: Path, dsn: str, wishes: Wishes) -> Settings:
-    port = wishes.port if wishes.port and _is_free(wishes.port) else _free_port()
+    port = ports.choose(wishes.port)
+    airflow_port = ports.choose(AIRFLOW_PORT if wishes.port else 0, port)
     return box_settings.load(
         data_dir=folder / "data",
         dsn=dsn,
         api_host="127.0.0.1",
         api_port=port,
+        airflow_port=airflow_port,
+        schedule="airflow" if wishes.airflow else "other",
         settle_seconds=0.2 if wishes.once else 1.0,
         site="demo",
     )
@@ -197,6 +217,9 @@ def _environment(settings: Settings) -> dict[str, str]:
         "APPLIANCE_DSN": settings.require_dsn(),
         "APPLIANCE_API_HOST": settings.api_host,
         "APPLIANCE_API_PORT": str(settings.api_port),
+        "APPLIANCE_AIRFLOW_PORT": str(settings.airflow_port),
+        "APPLIANCE_SCHEDULE": settings.schedule,
+        "APPLIANCE_SETTLE_SECONDS": str(settings.settle_seconds),
         "APPLIANCE_SITE": settings.site,
         "APPLIANCE_LOG_LEVEL": "warning",
     }
@@ -298,22 +321,6 @@ def _own(folder: Path) -> Iterator[Path]:
         except BlockingIOError:
             raise Conflict(f"A demo is running in {folder}.", "Stop it, or say --folder.") from None
         yield folder.resolve()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _tell(text: str) -> None:

@@ -36,16 +36,15 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8000,
     no_airflow: Annotated[
         bool,
-        typer.Option("--no-airflow", help="Let the demo's own loop keep the schedule; in this version it always does."),
+        typer.Option("--no-airflow", help="Let the demo's own loop keep the schedule, as with --once."),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Everything on this machine, no root: a database, a model, the API, a plant with faults, predictions."""
     from appliance import demo as demonstration
 
-    del no_airflow
     wishes = demonstration.Wishes(
         data=data, profile=profile, folder=folder, once=once, machines=machines, rows_per_file=rows_per_file or (250 if once else 5), port=port,
-        as_json=as_json,
+        airflow=not (no_airflow or once), as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(demonstration.run(wishes))

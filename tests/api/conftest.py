@@ -39,7 +39,11 @@ class Shelf:
 
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
-    folder = tmp_path_factory.mktemp("shelf")
+    return stock(tmp_path_factory.mktemp("shelf"))
+
+
+def stock(folder: Path) -> Shelf:
+    """Train, publish and activate."""
     key = folder / "keys" / "signing.key"
     key.parent.mkdir()
     signing.create_key(key)
