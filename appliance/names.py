@@ -7,6 +7,10 @@ import unicodedata
 MAX_NAME_BYTES = 200  # room for what is added to it in bad_data/ below the 255 bytes of a file system
 MAX_MACHINE = 100
 
+# The reserved beginning of what is simulated: no real file, folder or machine may bear it. It is kept everywhere, so
+# that all that came of such a file can be recognised, and removed.
+DEMO = "demo-"
+
 # Invisible characters that make a name read as another one.
 _DECEIVING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
 
@@ -41,6 +45,16 @@ def machine_fault(name: str) -> str | None:
     if len(name) > MAX_MACHINE:
         return f"is longer than {MAX_MACHINE} characters"
     return name_fault(name)
+
+
+def is_demo(name: str) -> bool:
+    """Whether a file, folder or machine of this name is simulated."""
+    return name.startswith(DEMO)
+
+
+def as_demo(name: str) -> str:
+    """The name with the mark, once."""
+    return name if is_demo(name) else DEMO + name
 
 
 def _is_hidden(character: str) -> bool:

@@ -8,43 +8,34 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from datetime import date
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from appliance import profile as profiles
 from appliance.errors import ApplianceError, UsageError
+from appliance.names import DEMO
 from appliance.profile import Profile
 from model import faults
-from model.plants import PLANTS, Plant, Pump, chunks
+from model.plants import PLANTS, Plant, Pump, chunks, lasting
 from model.plants.drop import Dropper, FaultPlan, Played, play
 from model.plants.source import Drop, Positions, recorded, simulated
-
-_EPILOG = """
-A plant remembers in RAW_DIR/.simulate-<plant>.json how far each machine has been played with each seed, and goes on from
-there; --start-at plays again from a given file. The same seed gives the same rows, however they are cut into files.
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:]}.", "`appliance simulate --help` lists the options.")
+from model.simulate_options import MOST_WAITING, check, parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 fine, 1 it could not be done, 2 wrong usage."""
     try:
-        options = _parser().parse_args(arguments)
+        options = parser((__doc__ or "").splitlines()[0]).parse_args(arguments)
         if options.list_faults:
             _list_faults(options.json)
             return 0
-        _check(options)
+        check(options)
         summary = _write_file(options) if options.out else _play(options)
     except ApplianceError as error:
         return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
@@ -52,72 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename or 'A file'} cannot be read or written: {error.strerror}.", 1)
     print(json.dumps(summary, ensure_ascii=False) if options.json else _sentence(summary))  # noqa: T201
     return 1 if options.out and summary["stopped"] else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="appliance simulate", description=(__doc__ or "").splitlines()[0], epilog=_EPILOG, allow_abbrev=False
-    )
-    add = parser.add_argument
-    add(
-        "--plant",
-        default="milling",
-        metavar="NAME",
-        help=f"{', '.join(PLANTS)}; with --from also a profile's .toml file",
-    )
-    add("--seed", type=_whole(0), default=0, help="what the rows are drawn from (0)")
-    add("--machines", type=_whole(1), help="how many machines (2; in one file: 1 mill, 20 pumps)")
-    add(
-        "--begin", type=_day, metavar="DATE", help="first day in the files of a plant that writes the time (2025-01-01)"
-    )
-    one = parser.add_argument_group("one file, for training")
-    one.add_argument("--rows", type=_whole(1), help="rows of the file")
-    one.add_argument("--out", type=Path, metavar="FILE.csv", help="the file; it gets its name when it is whole")
-    over = parser.add_argument_group("a plant over time")
-    over.add_argument("--into", type=Path, metavar="RAW_DIR", help="the raw folder; files go to RAW_DIR/<profile>/...")
-    over.add_argument(
-        "--every", type=_seconds, default=5.0, metavar="SECONDS", help="each machine drops a file so often (5)"
-    )
-    over.add_argument("--rows-per-file", type=_whole(1), default=100, metavar="N", help="rows of each file (100)")
-    over.add_argument("--files", type=_whole(1), metavar="N", help="files per machine; without it, until stopped")
-    over.add_argument(
-        "--start-at", type=_whole(1), metavar="N", help="begin at file N of each machine, even if played before"
-    )
-    over.add_argument("--from", dest="source", type=Path, metavar="FILE", help="play this CSV file, its rows untouched")
-    over.add_argument("--careless", action="store_true", help="write slowly under the final name")
-    over.add_argument("--manifest", type=Path, metavar="FILE.jsonl", help="append a line about each dropped file")
-    wrong = parser.add_argument_group("faults on purpose")
-    wrong.add_argument("--faults", type=_share, metavar="SHARE", help="share of the files that get one, 0 to 1")
-    wrong.add_argument(
-        "--fault", action="append", default=[], metavar="NAME", help="only this kind; repeatable; share 1 unless told"
-    )
-    wrong.add_argument("--list-faults", action="store_true", help="print all kinds and end")
-    add("--json", action="store_true", help="print one JSON object at the end")
-    return parser
-
-
-def _check(options: argparse.Namespace) -> None:
-    """Refuse options that contradict each other."""
-    if (options.out is None) == (options.into is None):
-        raise UsageError("Give either --out FILE with --rows N, or --into RAW_DIR.", "See `appliance simulate --help`.")
-    if (options.out is None) != (options.rows is None):
-        raise UsageError(
-            "--rows and --out go together.", "With --into the rows are given by --rows-per-file and --files."
-        )
-    if options.out and (options.source or options.faults or options.fault or options.manifest or options.start_at):
-        raise UsageError("--from, --faults, --fault, --manifest and --start-at belong to --into.", "Leave them out.")
-    if options.source and (options.files or options.start_at or options.begin):
-        raise UsageError(
-            "--files, --start-at and --begin do not go with --from.", "A given file is played from end to end."
-        )
-    for path in (options.out, options.manifest):
-        if path and not path.parent.is_dir():
-            raise UsageError(f"There is no folder {path.parent}.", "Create it first.")
-    if options.plant not in PLANTS and not (options.source and options.plant.endswith(".toml")):
-        raise UsageError(
-            f"There is no plant {options.plant!r}.",
-            f"There are {', '.join(PLANTS)}; with --from also a profile as a .toml file.",
-        )
 
 
 def _plant(options: argparse.Namespace) -> Plant:
@@ -166,7 +91,8 @@ def _write_file(options: argparse.Namespace) -> dict[str, Any]:
 
 def _play(options: argparse.Namespace) -> dict[str, Any]:
     stop, machines = _stopped_by_signals(), options.machines or (1 if options.source else 2)
-    profile, drops = _recording(options, machines) if options.source else _simulation(options, machines)
+    plant = _plant(options) if options.plant in PLANTS else None
+    profile = _recorded_profile(options, plant) if plant is None or options.source else plant.profile
     dropper = Dropper(
         options.into,
         profile,
@@ -175,39 +101,53 @@ def _play(options: argparse.Namespace) -> dict[str, Any]:
         manifest=options.manifest,
         stop=stop,
     )
+
+    def once() -> None:
+        drops = _drops(options, plant, profile, machines)
+        play(drops, dropper, interval=options.every / machines, stop=stop, progress=_show, held=held)
+
+    def held() -> bool:
+        return options.as_demo and dropper.waiting() >= (options.most_waiting or MOST_WAITING)
+
     begin = time.monotonic()
     try:
-        totals = play(drops, dropper, interval=options.every / machines, stop=stop, progress=_show)
+        if options.as_demo:
+            lasting.play_on(options.into, dropper, once, stop, again=options.source is None)
+        else:
+            options.into.mkdir(parents=True, exist_ok=True)
+            once()
     finally:
         _progress("")
     head = {"plant": profile.name, "seed": options.seed, "machines": machines, "into": str(options.into)}
-    return {**head, **totals, "seconds": round(time.monotonic() - begin, 3)}
+    seconds = round(time.monotonic() - begin, 3)
+    return {**head, **asdict(dropper.played), "stopped": stop.is_set(), "seconds": seconds}
 
 
-def _simulation(options: argparse.Namespace, machines: int) -> tuple[Profile, Iterator[Drop]]:
-    plant = _plant(options)
-    options.into.mkdir(parents=True, exist_ok=True)
-    drops = simulated(
+def _drops(options: argparse.Namespace, plant: Plant | None, profile: Profile, machines: int) -> Iterator[Drop]:
+    mark = DEMO if options.as_demo else ""
+    if options.source:
+        names = [mark + (plant.machine(n) if plant else f"machine-{n}") for n in range(1, machines + 1)]
+        return recorded(options.source, profile, names, options.rows_per_file)
+    assert plant is not None
+    return simulated(
         plant,
-        Positions(options.into / f".simulate-{plant.name}.json"),
+        Positions(options.into / f".{mark}simulate-{plant.name}.json"),
         seed=options.seed,
         machines=machines,
         rows=options.rows_per_file,
         files=options.files,
         start_at=options.start_at,
+        mark=mark,
     )
-    return plant.profile, drops
 
 
-def _recording(options: argparse.Namespace, machines: int) -> tuple[Profile, Iterator[Drop]]:
+def _recorded_profile(options: argparse.Namespace, plant: Plant | None) -> Profile:
     if not options.source.is_file():
         raise UsageError(f"{options.source} is no file.", "Give the path of a CSV file.")
-    plant = _plant(options) if options.plant in PLANTS else None
     profile = plant.profile if plant else profiles.load(Path(options.plant))
     if "csv" not in profile.file.formats:
         raise UsageError(f"The files of profile {profile.name!r} are no CSV.", "Only CSV files can be played.")
-    names = [plant.machine(n) if plant else f"machine-{n}" for n in range(1, machines + 1)]
-    return profile, recorded(options.source, profile, names, options.rows_per_file)
+    return profile
 
 
 def _fault_plan(options: argparse.Namespace, profile: Profile) -> FaultPlan | None:
@@ -256,40 +196,6 @@ def _sentence(summary: dict[str, Any]) -> str:
 def _fail(text: str, code: int) -> int:
     print(f"appliance simulate: {text}", file=sys.stderr)  # noqa: T201
     return code
-
-
-def _whole(least: int) -> Any:
-    def number(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and int(text) >= least):
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
-        return int(text)
-
-    return number
-
-
-def _seconds(text: str) -> float:
-    return _between(text, 0, 1e9, "a number of seconds")
-
-
-def _share(text: str) -> float:
-    return _between(text, 0, 1, "a share between 0 and 1")
-
-
-def _between(text: str, least: float, most: float, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-    return value
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-03-01") from None
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from appliance import durable
+from appliance.names import DEMO
 from appliance.profile import Profile
 from model import faults
 from model.plants.source import Drop
@@ -22,6 +23,8 @@ from model.plants.source import Drop
 # A careless machine takes this long over a file, longer than a moment, so that a reader can meet it half written.
 CARELESS_SECONDS = 1.0
 _CARELESS_PIECES = 5
+# How long a plant that holds back pauses before it looks again, should its interval be shorter.
+_HELD_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class FaultPlan:
 class Dropper:
     """Writes drops into ``raw/<profile>/``; where the folder says the machine, into a folder per machine below it.
 
+    ``raw`` itself has to be there: where it is not, a disk is missing, and nothing is written beside it.
     ``manifest`` gets a JSON line per file, fsynced before the file has its name: after a kill its last line may name a
     file that never came, and no file is missing from it.
     """
@@ -86,11 +90,24 @@ class Dropper:
             self._put(drop, "", spoiled, ())
         self._put(drop, "_again" if fault.again else "", spoiled, (fault.name,))
 
+    def waiting(self) -> int:
+        """How many files with the mark of simulated ones nobody has taken yet."""
+        return sum(1 for _ in (self._raw / self._profile.name).glob(self._marked(f"{DEMO}*")))
+
+    def tidy(self) -> None:
+        """Remove what a killed simulator left half written of such files."""
+        for left in (self._raw / self._profile.name).glob(self._marked(f".{DEMO}*.tmp")):
+            left.unlink(missing_ok=True)
+
+    def _marked(self, files: str) -> str:
+        return f"{DEMO}*/{files}" if self._profile.machine.from_ == "folder" else files
+
     def _put(self, drop: Drop, ending: str, spoiled: faults.Spoiled, names: Sequence[str]) -> None:
         folder = self._raw / self._profile.name
+        folder.mkdir(exist_ok=True)
         if self._profile.machine.from_ == "folder":
             folder /= drop.machine
-        folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
         path = self._free(folder, drop, ending)
         if self._manifest is not None:
             _append(
@@ -146,22 +163,29 @@ def play(
     interval: float,
     stop: threading.Event,
     progress: Callable[[Played], None] = lambda played: None,
+    held: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Drop a file every ``interval`` seconds until there is none left or ``stop`` is set; gives the totals."""
-    for drop in _in_time(drops, interval, stop):
+    """Drop a file every ``interval`` seconds until there is none left or ``stop`` is set; gives the totals.
+
+    While it is ``held``, turns are left out.
+    """
+    for drop in _in_time(drops, interval, stop, held):
         dropper.drop(drop)
         progress(dropper.played)
     return {**asdict(dropper.played), "stopped": stop.is_set()}
 
 
-def _in_time(drops: Iterable[Drop], interval: float, stop: threading.Event) -> Iterator[Drop]:
+def _in_time(drops: Iterable[Drop], interval: float, stop: threading.Event, held: Callable[[], bool]) -> Iterator[Drop]:
     """Each drop when it is due. The next is fetched only then: a stop in between leaves it for the next start."""
     source = iter(drops)
-    begin = time.monotonic()
-    number = 0
-    while not stop.wait(max(0.0, begin + number * interval - time.monotonic())):
+    due = time.monotonic()
+    while not stop.wait(max(0.0, due - time.monotonic())):
+        if held():
+            due = time.monotonic() + max(interval, _HELD_SECONDS)
+            continue
         drop = next(source, None)
         if drop is None:
             return
         yield drop
-        number += 1
+        # What a box missed that slept, or whose disk hung, is not made up for but for one turn.
+        due = max(due + interval, time.monotonic())

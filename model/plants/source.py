@@ -52,13 +52,25 @@ class Positions:
 
 
 def simulated(
-    plant: Plant, positions: Positions, *, seed: int, machines: int, rows: int, files: int | None, start_at: int | None
+    plant: Plant,
+    positions: Positions,
+    *,
+    seed: int,
+    machines: int,
+    rows: int,
+    files: int | None,
+    start_at: int | None,
+    mark: str = "",
 ) -> Iterator[Drop]:
-    """Files of ``rows`` rows, the machines in turn; ``files`` of each, or without end."""
+    """Files of ``rows`` rows, the machines in turn; ``files`` of each, or without end.
+
+    ``mark`` stands before the machine's name in the names of files and folders, and not in the rows: those are the
+    plant's own, and keep to its profile.
+    """
     played = 0
     while files is None or played < files:
         for number in range(1, machines + 1):
-            machine = plant.machine(number)
+            machine = mark + plant.machine(number)
             start = start_at + played if start_at else None
             sequence, row = positions.take(f"{plant.name} {seed} {machine}", rows, start)
             data = plant.header() + plant.lines(plant.rows(seed, number, row, rows))

@@ -1,6 +1,6 @@
 """All tables. A change here needs a migration; a test compares the two."""
 
-from appliance.store.tables.access import request, session, token, user
+from appliance.store.tables.access import link, request, session, token, user
 from appliance.store.tables.base import metadata
 from appliance.store.tables.files import arrival, file, file_ids, machine, model, part, profile, quality_issue
 from appliance.store.tables.plant import alarm, delivery, event, machine_state, metric, notice, outcome, run
@@ -13,6 +13,7 @@ __all__ = [
     "event",
     "file",
     "file_ids",
+    "link",
     "machine",
     "machine_state",
     "metadata",

@@ -36,15 +36,17 @@ user = Table(
     id_(Integer),
     word("name", unique=True),
     Column("role", Text, nullable=False),
-    Column("password_hash", Text, nullable=False),
+    Column("password_hash", Text, comment="Argon2id; none until its link was used."),
     yes("disabled"),
     count("failed_tries"),
     at("locked_until"),
     at("created_at", now=True),
     at("last_login_at"),
+    yes("station"),
     one_of("role", *ROLES),
     check("name <> ''", "named"),
     check("failed_tries >= 0", "failed_tries"),
+    check("NOT station OR role IN ('viewer', 'operator')", "station"),
 )
 
 session = Table(
@@ -59,6 +61,21 @@ session = Table(
     digest("hash"),
     check("expires_at > created_at", "expires"),
     Index("ix_session_user", "user_id"),
+)
+
+link = Table(
+    "link",
+    metadata,
+    Column("hash", Text, primary_key=True, comment="SHA-256 of the secret in the address."),
+    to("user", Integer, ondelete="CASCADE"),
+    Column("purpose", Text, nullable=False),
+    at("created_at", now=True),
+    at("expires_at", null=False),
+    digest("hash"),
+    one_of("purpose", "welcome", "enter"),
+    check("expires_at > created_at", "expires"),
+    Index("ix_link_user", "user_id"),
+    comment="What works once: to choose a password (welcome), or to be signed in (enter). Used ones are deleted.",
 )
 
 token = Table(

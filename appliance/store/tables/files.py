@@ -100,6 +100,7 @@ arrival = Table(
     check("cleared_at IS NULL OR state <> 'claimed'", "cleared"),
     check("size >= 0", "size"),
     Index("ix_arrival_claim", "claim", unique=True, postgresql_where=text("cleared_at IS NULL")),
+    Index("ix_arrival_duplicate_of", "duplicate_of", postgresql_where=text("duplicate_of IS NOT NULL")),
     comment="A file that came, under its name, at a moment. Uncleared: the original still lies in the drop folder.",
 )
 
@@ -151,6 +152,7 @@ file = Table(
         unique=True,
         postgresql_where=text("state <> 'quarantined'"),
     ),
+    Index("ix_file_mended_from", "mended_from", postgresql_where=text("mended_from IS NOT NULL")),
     comment="Content accepted under a profile, or refused as a whole (quarantined).",
 )
 
