@@ -19,11 +19,15 @@ from appliance import errors
 from appliance.errors import ApiAway, ApplianceError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from httpx import Response
 
     from appliance.settings import Settings
 
 Json = dict[str, Any]
+
+SESSION_COOKIE = "appliance_session"
 
 _START = "Is it running? `appliance api` starts it."
 _FORMATS = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
@@ -36,12 +40,18 @@ _PREDICT_SECONDS = 180.0
 class Client:
     """One connection pool. Every method raises the :mod:`appliance.errors` that the API met, or ApiAway."""
 
-    def __init__(self, address: str | Path, token: str | None = None) -> None:
-        """``address`` is a URL, or the path of the API's unix socket."""
+    def __init__(
+        self, address: str | Path, token: str | None = None, *, session: str | None = None, person: str = ""
+    ) -> None:
+        """``address`` is a URL, or the path of the API's unix socket.
+
+        For a screen: ``session`` is the cookie ``appliance_session`` of the browser that it shows to, in the place of a
+        token, and ``person`` who says to stand before it, where that is a station.
+        """
         import httpx  # 0.15 s that who only mentions this module need not pay
 
         self._httpx = httpx
-        headers = {"authorization": f"Bearer {token}"} if token else {}
+        headers = {"authorization": f"Bearer {token}"} if token else _session_headers(session, person)
         self._socket = address if isinstance(address, Path) else None
         self._where = str(address)
         self._http = httpx.Client(
@@ -122,6 +132,52 @@ class Client:
     def prediction(self, prediction_id: int) -> Json:
         return self._json("GET", f"/predictions/{prediction_id}")
 
+    # Why, and what came of it
+
+    def explain(self, prediction_id: int, *, curve: str | None = None) -> Json:
+        """Why a stored prediction is as it is; ``curve`` names a reading to draw the probability over."""
+        return self._json("POST", "/explain", json={"prediction_id": prediction_id, **_given(curve=curve)})
+
+    def what_if(
+        self,
+        row: Mapping[str, Any],
+        *,
+        profile: str | None = None,
+        machine: str | None = None,
+        time: str | None = None,
+        curve: str | None = None,
+    ) -> Json:
+        """The same for a row of code names that is tried out and stored nowhere; RowsRefused where it breaks the contract."""
+        given = _given(profile=profile, machine=machine, time=time, curve=curve)
+        return self._json("POST", "/explain", json={"row": dict(row), **given})
+
+    def outcome(
+        self,
+        kind: Literal["failure", "false_alarm", "missed_failure", "planned_work"],
+        *,
+        alarm_id: int | None = None,
+        prediction_id: int | None = None,
+        machine: str | None = None,
+        profile: str | None = None,
+        happened_at: str | datetime | None = None,
+        note: str = "",
+        idempotency_key: str | None = None,
+    ) -> Json:
+        """Say what really happened, about one of ``alarm_id``, ``prediction_id`` and ``machine``."""
+        about = {"alarm_id": alarm_id, "prediction_id": prediction_id}
+        body = {"kind": kind, "note": note, **{name: value for name, value in about.items() if value is not None}}
+        body |= _given(machine=machine, profile=profile, happened_at=happened_at)
+        headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
+        return self._json("POST", "/outcomes", json=body, headers=headers)
+
+    def outcomes(self, *, at_most: int | None = None, **filters: Any) -> Iterator[Json]:
+        """What people told, the newest first, page by page. Filters are those of ``GET /outcomes``."""
+        return self._pages("/outcomes", at_most, filters)
+
+    def record(self, **filters: Any) -> Json:
+        """How good the warnings were. Filters are those of ``GET /outcomes/record``; ``from_`` is from."""
+        return self._json("GET", "/outcomes/record", params=_given(**{k.rstrip("_"): v for k, v in filters.items()}))
+
     # Files
 
     def files(self, *, at_most: int | None = None, **filters: Any) -> Iterator[Json]:
@@ -141,6 +197,15 @@ class Client:
     def bad_rows(self, file_id: int) -> bytes:
         """The file's bad rows as CSV, to be mended and dropped again."""
         return self._send("GET", f"/files/{file_id}/bad").content
+
+    def correct(self, file_id: int, rows: bytes) -> Json:
+        """Send the file's bad rows back, mended: they go into the drop folder. RowsRefused where not one is good."""
+        headers = {"content-type": _FORMATS[".csv"]}
+        return self._json("POST", f"/files/{file_id}/corrections", content=rows, headers=headers)
+
+    def corrections(self, file_id: int) -> list[Json]:
+        """Files of mended rows that came back of this one."""
+        return self._items(f"/files/{file_id}/corrections")
 
     # Machines and alarms
 
@@ -186,6 +251,10 @@ class Client:
 
     def whoami(self) -> Json:
         return self._json("GET", "/whoami")
+
+    def people(self) -> list[str]:
+        """Names that a station offers to whoever stands before it."""
+        return [item["name"] for item in self._items("/people")]
 
     def _post_predict(self, body: bytes, media: str, query: Mapping[str, str], key: str | None) -> Json:
         headers = {"content-type": media, **({"idempotency-key": key} if key else {})}
@@ -294,6 +363,14 @@ def _given(**values: Any) -> dict[str, str]:
         for name, value in values.items()
         if value is not None
     }
+
+
+def _session_headers(session: str | None, person: str) -> dict[str, str]:
+    """A program that passes a session on says that it is one: a page elsewhere could not."""
+    # What comes from a browser may be anything; what would be no header is no session either.
+    known = session if session and session.isascii() and session.isprintable() and ";" not in session else ""
+    headers = {"cookie": f"{SESSION_COOKIE}={known}", "x-appliance-request": "1"} if known else {}
+    return headers | ({"x-appliance-person": quote(person)} if person else {})
 
 
 def _step(name: str) -> str:

@@ -19,6 +19,7 @@ Each owns its HTTP status, a stable code, one clear sentence, and the way out::
     |  |- UnsupportedMedia       415 unsupported_media
     |  |- KeyReused              422 idempotency_key
     |  `- TooManyRequests        429 too_many_requests
+    |- DiskTrouble               500 disk               the disk is full, or fails
     |- NotReady                  503 not_ready          no model serves this profile yet
     |- StoreAway                 503 store_away         Postgres cannot be reached; nothing was stored
     `- ApiAway                   503 api_away           the API cannot be reached
@@ -154,6 +155,12 @@ class UnsupportedMedia(RequestError):
 class KeyReused(RequestError):
     status = 422
     code = "idempotency_key"
+
+
+class DiskTrouble(ApplianceError):
+    """The box's own disk or limits, and no fault of what was being worked on."""
+
+    code = "disk"
 
 
 class _Later(ApplianceError):

@@ -121,6 +121,9 @@ class Column(_Table):
     pattern: str | None = None
     required: bool = True  # the column must be in the file
     nullable: bool = False  # a cell may be empty
+    # Whether a person can set this reading: to any value of its range, to these values alone (a new tool has a wear of
+    # 0), or not at all, since it is only measured. Where nothing is said, numbers can be set.
+    settable: bool | list[float] | None = None
     example: str | float | int | bool | None = None
 
     @property
@@ -152,7 +155,15 @@ class Column(_Table):
             raise ValueError("type time and role time go together")
         if self.role in ("label", "mode") and self.type != "boolean":
             raise ValueError(f"role {self.role} needs type boolean")
+        if isinstance(self.settable, list) and not (
+            self.numeric and self.settable and all(map(self._holds, self.settable))
+        ):
+            raise ValueError("settable must be true, false, or a list of numbers within the range")
         return self
+
+    def _holds(self, value: float) -> bool:
+        low, high = self.minimum, self.maximum
+        return (low is None or value >= low) and (high is None or value <= high)
 
 
 class Window(_Table):
@@ -311,12 +322,17 @@ class Profile(_Table):
 
     def hash(self) -> str:
         """SHA-256 (hex) of the whole profile, independent of its layout and comments."""
-        return _digest(self.model_dump(mode="json", by_alias=True))
+        whole = self.model_dump(mode="json", by_alias=True)
+        for column in whole["columns"]:
+            if column["settable"] is None:
+                del column["settable"]  # a younger key: profiles that do not use it keep their hash
+        return _digest(whole)
 
     def contract_hash(self) -> str:
         """SHA-256 (hex) of what decides how a file is read and which rows are good."""
         keep = {"name", "file", "machine", "time", "columns"}
-        return _digest(self.model_dump(mode="json", by_alias=True, include=keep))
+        told = self.model_dump(mode="json", by_alias=True, include=keep, exclude={"columns": {"__all__": {"settable"}}})
+        return _digest(told)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -27,12 +27,12 @@ def reason(profile: Profile, values: Mapping[str, Any], modes: Sequence[float]) 
     likely mode does.
     """
     ranked = sorted(zip(modes, profile.modes, strict=True), key=lambda pair: -pair[0])
-    broken = {limit.mode: limit for limit in reversed(profile.limits) if _is_broken(limit.all, values)}
+    broken = {limit.mode: limit for limit in reversed(profile.limits) if is_broken(limit.all, values)}
     for advisory in (False, True):
         for _, mode in ranked:
             limit = broken.get(mode.name)
             if limit is not None and limit.advisory == advisory:
-                text = " and ".join(_condition_words(profile, condition, values) for condition in limit.all)
+                text = " and ".join(condition_words(profile, condition, values) for condition in limit.all)
                 return Reason(mode.name, mode.title, text, mode.action)
     if ranked:
         share, mode = ranked[0]
@@ -48,13 +48,14 @@ def amount(profile: Profile, name: str, value: float, *, unit: bool = True) -> s
     return f"{text} {source.unit}" if unit and source.unit else text
 
 
-def _condition_words(profile: Profile, condition: Condition, values: Mapping[str, Any]) -> str:
-    bound = _bound(condition, values)
-    assert bound is not None
+def condition_words(profile: Profile, condition: Condition, values: Mapping[str, Any]) -> str:
+    """``Strain 11,430 min N.m, limit 11,000 for quality low``; value and bound have to be known."""
+    limit = bound(condition, values)
+    assert limit is not None
     source = profile.feature(condition.feature)
     value = amount(profile, condition.feature, values[condition.feature])
     words = f"{source.title} {value}, {'limit' if condition.above is not None else 'least'} "
-    words += f"{bound:,.10g}"
+    words += f"{limit:,.10g}"
     if condition.by is not None:
         by = profile.column(condition.by)
         words += f" for {by.title.lower()} {category_title(by, values[condition.by])}"
@@ -65,16 +66,18 @@ def category_title(column: Column, category: str) -> str:
     return column.category_titles.get(category, category)
 
 
-def _is_broken(conditions: Sequence[Condition], values: Mapping[str, Any]) -> bool:
+def is_broken(conditions: Sequence[Condition], values: Mapping[str, Any]) -> bool:
+    """Whether all of them hold; a missing value meets none."""
     for condition in conditions:
-        value, bound = values.get(condition.feature), _bound(condition, values)
-        if value is None or bound is None:
+        value, limit = values.get(condition.feature), bound(condition, values)
+        if value is None or limit is None:
             return False
-        if not (value > bound if condition.above is not None else value < bound):
+        if not (value > limit if condition.above is not None else value < limit):
             return False
     return True
 
 
-def _bound(condition: Condition, values: Mapping[str, Any]) -> float | None:
-    bound = condition.bound
-    return bound.get(values.get(condition.by or "", "")) if isinstance(bound, dict) else bound
+def bound(condition: Condition, values: Mapping[str, Any]) -> float | None:
+    """The bound that holds for a row: the number, or the one of its category."""
+    either = condition.bound
+    return either.get(values.get(condition.by or "", "")) if isinstance(either, dict) else either

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,28 @@ from appliance.profile import Profile
 from appliance.scorer import Scorer
 from appliance.settings import Settings
 
+if TYPE_CHECKING:
+    from appliance.explain.explainer import Explainer
+
+# Versions that do not serve any more, and whose rows somebody asks about: each holds some 50 MB.
+_MOST_FORMER = 2
+
+
+class _Lazy:
+    """The explainer of a bundle, made when it is first asked for: most bundles of a fleet never are."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: Explainer | None = None
+
+    def of(self, served: Served) -> Explainer:
+        from appliance.explain.explainer import Explainer
+
+        with self._lock:
+            if self._made is None:
+                self._made = Explainer(served.bundle, served.scorer, served.seen)
+            return self._made
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -25,6 +49,7 @@ class Served:
     scorer: Scorer
     # The least and the greatest value that training saw of each matrix column, both of shape (features,), float32.
     seen: tuple[NDArray[np.float32], NDArray[np.float32]] = field(init=False)
+    _explainer: _Lazy = field(default_factory=_Lazy, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         columns = self.bundle.card["features"]
@@ -40,6 +65,10 @@ class Served:
     def version(self) -> str:
         return self.bundle.version
 
+    def explainer(self) -> Explainer:
+        """What explains its rows; a second of work the first time. BundleRefused where it cannot be explained."""
+        return self._explainer.of(self)
+
 
 class Models:
     """The bundles that serve, by profile. Readers never wait for a reload; a reload never takes away what serves."""
@@ -49,6 +78,8 @@ class Models:
         self._served: dict[str, Served] = {}
         self._refused: dict[str, tuple[str, str]] = {}  # profile -> (version, why), so that it is not tried each second
         self._refreshing = threading.Lock()
+        self._former: OrderedDict[tuple[str, str], Served] = OrderedDict()
+        self._looking_back = threading.Lock()
 
     @property
     def faults(self) -> dict[str, str]:
@@ -84,6 +115,26 @@ class Models:
         """Verify and load one installed version; BundleRefused says why not."""
         bundle = bundles.load(self._settings.models, profile, version, signing.trusted_keys(self._settings.keys))
         return Served(bundle, Scorer(bundle.model_bytes, bundle.profile, threads=self._settings.scoring_threads))
+
+    def version(self, profile: str, version: str) -> Served:
+        """One version, whether it serves or not; NotFound where it is not installed any more, BundleRefused where it is
+        not to be trusted."""
+        serving = self._served.get(profile)
+        if serving is not None and serving.version == version:
+            return serving
+        with self._looking_back:
+            found = self._former.pop((profile, version), None)
+            if found is None:
+                if version not in bundles.installed(self._settings.models, profile):
+                    raise NotFound(
+                        f"The model {version} of profile {profile!r} is not installed any more.",
+                        "Install its bundle again with `appliance model install`.",
+                    )
+                found = self.load(profile, version)
+            self._former[profile, version] = found
+            while len(self._former) > _MOST_FORMER:
+                self._former.popitem(last=False)
+            return found
 
     def names(self) -> list[str]:
         return sorted(self._served)

@@ -58,7 +58,16 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="Where people on the LAN find this box; for links in messages. Default: the API's address."
     )
-    api_guesses_per_minute: Count = Field(10, description="Wrong tokens a minute from one address before 429.")
+    api_guesses_per_minute: Count = Field(
+        10, description="Wrong tokens, and wrong passwords, a minute from one address before 429."
+    )
+    session_idle_hours: Count = Field(
+        12, le=8_760, description="Hours without use after which a person has to sign in again."
+    )
+    session_days: Count = Field(7, le=3_650, description="Days after which a person has to sign in again in any case.")
+    station_days: Count = Field(
+        180, le=3_650, description="Days after which a station has to sign in again; it may rest."
+    )
 
     settle_seconds: float = Field(2.0, ge=0, le=600, description="Time between the two looks at a new file.")
     file_limit_mb: Count = Field(2048, description="Largest file in MiB that is taken from the drop folder.")

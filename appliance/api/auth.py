@@ -1,4 +1,4 @@
-"""Who is asking, and may they: bearer tokens, roles by rank, and a limit on guessing."""
+"""Who is asking, and may they: tokens of programs, sessions of people, roles by rank, and a limit on guessing."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
+from appliance.api import origin
 from appliance.api.query import refuse_unknown
-from appliance.errors import Forbidden, TooManyRequests, Unauthorized
+from appliance.errors import Forbidden, RequestError, TooManyRequests, Unauthorized
 from appliance.store.rows import Role, Source
 
 # Each may what those before it may.
@@ -31,26 +32,52 @@ _MOST_TOKENS = 1_000
 _MOST_ADDRESSES = 10_000
 _LONGEST_TOKEN = 512
 
+# All ports of a host share it, so that screens on another port are served by the same session.
+COOKIE = "appliance_session"
+
+_cookie = APIKeyCookie(
+    name=COOKIE,
+    auto_error=False,
+    description=f"Of a person who signed in at /sign-in. What changes something needs the page's own `Origin`, or the header"
+    f" `{origin.OWN_HEADER}: 1` of a program.",
+)
 _scheme = HTTPBearer(auto_error=False, description="A token from `appliance token create`.")
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever holds the token. ``source`` is what their predictions count as; nobody states it in a request."""
+    """Who asks: a program with a token, or a person (or station) with a session.
+
+    ``source`` is what their predictions count as; nobody states it in a request. ``person``: who says to stand before the
+    station.
+    """
 
     id: int
     name: str
     role: Role
     source: Source
     expires_at: datetime | None
+    kind: Literal["token", "user"] = "token"
+    station: bool = False
+    person: str = ""
 
     def outranks(self, role: Role) -> bool:
         """True with that role or a higher one."""
         return _RANK[self.role] >= _RANK[role]
 
+    @property
+    def noted(self) -> str:
+        """Who did it, for ledgers: what a station is told is beside its own name, never in its place."""
+        return f"{self.name}: {self.person}" if self.person else self.name
+
+    @property
+    def owner(self) -> str:
+        """Whose idempotency keys these are. A token and a user of one name are two, and so is who gets a name anew."""
+        return f"token:{self.name}" if self.kind == "token" else f"user:{self.id}"
+
 
 class Guesses:
-    """Wrong tokens of the last minute, by address."""
+    """What was wrong in the last minute, by address."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
         self._per_minute = per_minute
@@ -72,6 +99,12 @@ class Guesses:
                 return max(1, math.ceil(times[0] + _MINUTE - now))
             times.append(now)
             return 0
+
+    def right(self, address: str) -> None:
+        """Take back the last one that was counted: it was none."""
+        with self._lock:
+            if times := self._wrong.get(address):
+                times.pop()
 
 
 class Gate:
@@ -127,43 +160,68 @@ class Gate:
 
 
 class Needs:
-    """A dependency: the principal, who must have at least this role. Refuses unknown query parameters after that."""
+    """A dependency: the principal, who must have at least this role. Refuses unknown query parameters after that.
+
+    A token counts before a cookie: who sends one means it.
+    """
 
     def __init__(self, role: Role) -> None:
         self.role = role
 
     async def __call__(
-        self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
+        self,
+        request: Request,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)],
+        cookie: Annotated[str | None, Depends(_cookie)],
     ) -> Principal:
-        if credentials is None:
-            raise Unauthorized("A token is needed.", "Send the header Authorization: Bearer TOKEN.")
-        gate: Gate = request.app.state.api.gate
-        token = credentials.credentials
-        principal = gate.remembered(token)
-        if principal is None:
-            principal = await run_in_threadpool(gate.look_up, token, _address(request))
+        if credentials is not None:
+            principal = await _by_token(request, credentials.credentials)
+        else:
+            principal = await _by_session(request, cookie)
         request.state.who = principal.name
         if not principal.outranks(self.role):
-            raise Forbidden(f"This needs the role {self.role}; the token has the role {principal.role}.", _ASK)
+            what = "the token has" if principal.kind == "token" else f"{principal.name} has"
+            raise Forbidden(f"This needs the role {self.role}; {what} the role {principal.role}.", _ASK)
         refuse_unknown(request)
-        return principal
+        return _with_person(request, principal)
 
 
-_ASK = "Ask an admin of this appliance for a token with that role."
+async def _by_token(request: Request, token: str) -> Principal:
+    gate: Gate = request.app.state.api.gate
+    principal = gate.remembered(token)
+    if principal is None:
+        principal = await run_in_threadpool(gate.look_up, token, origin.address(request))
+    return principal
+
+
+async def _by_session(request: Request, cookie: str | None) -> Principal:
+    if cookie is None:
+        raise Unauthorized("Nobody is signed in.", "Sign in at /sign-in; a program sends Authorization: Bearer TOKEN.")
+    api = request.app.state.api
+    # Looked up each time: whoever signs out, or is disabled, is out with the next request.
+    principal: Principal | None = await run_in_threadpool(api.session, cookie)
+    if principal is None:
+        raise Unauthorized("The session is over.", "Sign in again at /sign-in.")
+    origin.demand_own(request, api.settings)
+    return principal
+
+
+def _with_person(request: Request, principal: Principal) -> Principal:
+    person = origin.person(request)
+    if person and not principal.station:
+        raise RequestError(
+            f"Only a station says who stands before it, and {principal.name} is none.",
+            f"Leave the header {origin.PERSON_HEADER} out.",
+        )
+    return replace(principal, person=person) if person else principal
+
+
+_ASK = "Ask an administrator of this appliance for that role."
 
 Viewer = Annotated[Principal, Depends(Needs("viewer"))]
 Operator = Annotated[Principal, Depends(Needs("operator"))]
 Engineer = Annotated[Principal, Depends(Needs("engineer"))]
 Admin = Annotated[Principal, Depends(Needs("admin"))]
-
-
-def _address(request: Request) -> str:
-    """Whom wrong tokens are counted for. Forwarded addresses are not asked: anyone can write one."""
-    if request.client is None:
-        return "local"
-    host = request.client.host
-    # A host owns 2**64 IPv6 addresses, so they count together.
-    return ":".join(host.split(":")[:4]) if host.count(":") > 4 else host
 
 
 def _expired(principal: Principal) -> bool:

@@ -31,6 +31,9 @@ class Metrics:
             "appliance_rows_refused", "Rows that broke the contract.", ["profile"], registry=registry
         )
         self._refused_tokens = Counter("appliance_tokens_refused", "Requests with a wrong token.", registry=registry)
+        self._refused_passwords = Counter(
+            "appliance_passwords_refused", "Tries to sign in that were refused.", registry=registry
+        )
         self._store_up = Gauge("appliance_store_up", "1 while the database answers.", registry=registry)
         self._backlog = Gauge("appliance_backlog", "What waits, by kind.", ["kind"], registry=registry)
         self._serving = Gauge(
@@ -50,6 +53,9 @@ class Metrics:
 
     def refused_token(self) -> None:
         self._refused_tokens.inc()
+
+    def refused_password(self) -> None:
+        self._refused_passwords.inc()
 
     def serving(self, versions: Mapping[str, str]) -> None:
         """``versions`` by profile; what no longer serves disappears."""

@@ -17,6 +17,7 @@ from appliance.api.metrics import Metrics
 log = logging.getLogger("appliance.access")
 
 _SMALL_BODY = 64 * 1024  # a note, a number of minutes
+_ROW_BODY = 1024 * 1024  # one row, of very many columns
 # A client that sends nothing for so long is gone, or means to hold a place.
 _SILENCE_SECONDS = 30.0
 
@@ -32,7 +33,8 @@ _HEADERS = {
 
 
 class Edge:
-    """Outermost layer. Answers with a problem document whatever happens below, and never logs a token or a query."""
+    """Outermost layer. Answers with a problem document whatever happens below, and never logs a token, a query
+    or the secret of a link."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, body_limit: int) -> None:
         self._app = app
@@ -57,7 +59,7 @@ class Edge:
                 headers[problems.REQUEST_ID] = request_id
             await send(message)
 
-        limit = self._body_limit if scope["path"] == "/predict" else _SMALL_BODY
+        limit = _limit(scope["path"], self._body_limit)
         try:
             if (announced(scope) or 0) > limit:
                 response = problems.too_large(scope, limit)
@@ -81,11 +83,18 @@ class Edge:
                 "%s %s %s %d %.1f ms %s",
                 request_id,
                 scope["method"],
-                ascii(scope["path"])[1:-1],  # control characters must not write log lines of their own
+                problems.loggable(scope["path"]),
                 status or 499,
                 seconds * 1000,
                 scope["state"].get("who", "-"),
             )
+
+
+def _limit(path: str, most: int) -> int:
+    """Bytes of body that an address takes, where files may be as large as ``most``."""
+    if path == "/predict" or path.endswith("/corrections"):
+        return most
+    return min(_ROW_BODY, most) if path == "/explain" else _SMALL_BODY
 
 
 def announced(scope: Scope) -> int | None:

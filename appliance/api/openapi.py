@@ -19,7 +19,9 @@ DESCRIPTION = """\
 Which machine is heading for failure, why, and what to do.
 
 Every request but the two below `/health` and this page needs a token (`Authorization: Bearer TOKEN`), made by
-`appliance token create`. Every error is a problem document (RFC 9457) with a stable `code` and a `way_out`.
+`appliance token create`, or the cookie of a person who signed in at `/sign-in`. The role of either decides what it may.
+What changes something by a cookie has to come from a page of ours (`Origin`), or from a program that says so with the
+header `X-Appliance-Request: 1`. A station says who stands before it with `X-Appliance-Person`. Every error is a problem document (RFC 9457) with a stable `code` and a `way_out`.
 An answer that says `stored` is durable. Unknown parameters and fields are refused.
 """
 
@@ -37,6 +39,7 @@ _PROBLEM = {
         "instance": {"type": "string"},
     },
 }
+_CURVE = {"type": "string", "description": "A reading: the answer tells what becomes of the row over its range."}
 _ERROR = {
     "description": "A problem document.",
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -88,6 +91,7 @@ def _describe(app: FastAPI, served: Sequence[Served]) -> dict[str, Any]:
                 operation["description"] = f"{operation.get('description', '')}\n\nRole: {role}.".strip()
     profiles = [one.profile for one in served]
     document["paths"]["/predict"]["post"]["requestBody"] = _predict_body(profiles, schemas)
+    document["paths"]["/explain"]["post"]["requestBody"] = _explain_body(profiles, schemas)
     return document
 
 
@@ -114,6 +118,35 @@ def _predict_body(profiles: Sequence[Profile], schemas: dict[str, Any]) -> dict[
                 "examples": {p.name: {"summary": p.title, "value": schema.example_csv(p)} for p in profiles},
             },
             "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+
+
+def _explain_body(profiles: Sequence[Profile], schemas: dict[str, Any]) -> dict[str, Any]:
+    """A stored prediction, or a row of one of the profiles; their rows are described with ``POST /predict``."""
+    schemas["ExplainPrediction"] = {
+        "type": "object",
+        "title": "A stored prediction",
+        "additionalProperties": False,
+        "required": ["prediction_id"],
+        "properties": {"prediction_id": {"type": "integer", "minimum": 1}, "curve": _CURVE},
+    }
+    names = ["ExplainPrediction"]
+    for profile in profiles:
+        model = schema.explain_model(profile)
+        whole = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        whole.pop("$defs", {})
+        schemas[model.__name__] = whole
+        names.append(model.__name__)
+    examples = {p.name: {"summary": f"Try out a row: {p.title}", "value": schema.explain_example(p)} for p in profiles}
+    examples["prediction"] = {"summary": "A stored prediction", "value": {"prediction_id": 1}}
+    return {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]},
+                "examples": examples,
+            }
         },
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -12,9 +13,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
+from appliance.api import origin
 from appliance.errors import ApplianceError, StoreAway, Unauthorized
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,10 @@ _OF_STATUS = {
 _PLACES = {"query": "query parameter", "path": "address", "body": "body", "header": "header"}
 
 
+# However it is written: an address that is mistyped leads nowhere, and its secret may be right.
+_SECRET_STEP = re.compile(r"(?i)(welcome|enter).+")
+
+
 class NotAcceptable(HTTPException):
     """None of the formats that the client accepts can be given."""
 
@@ -87,15 +93,35 @@ class BodyTooSlow(HTTPException):
 
 def respond(scope: Scope, error: ApplianceError) -> Response:
     """The problem document of one of our own errors."""
+    details, headers = error.details(), headers_of(error)
+    return document(scope, error.status, error.code, message_of(error), error.way_out, details=details, headers=headers)
+
+
+def message_of(error: ApplianceError) -> str:
+    """What is said of it to whoever asks."""
+    # What the driver says names hosts and users; it is for the log, not for whoever asks without a token.
+    return "The database cannot be reached." if isinstance(error, StoreAway) else error.message
+
+
+def note(request: Request, error: ApplianceError) -> None:
+    """Log what is no client's fault, with all that is known of it."""
+    if error.status >= 500:
+        log.warning("%s %s: %s", request.method, loggable(request.scope["path"]), error)
+
+
+def headers_of(error: ApplianceError) -> dict[str, str]:
     headers: dict[str, str] = {}
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = 'Bearer realm="appliance"'
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
         headers["retry-after"] = str(retry_after)
-    # What the driver says names hosts and users; it is for the log, not for whoever asks without a token.
-    message = "The database cannot be reached." if isinstance(error, StoreAway) else error.message
-    return document(scope, error.status, error.code, message, error.way_out, details=error.details(), headers=headers)
+    return headers
+
+
+def loggable(path: str) -> str:
+    """A path as it may stand in a log: without control characters, and without the secret of a link that works once."""
+    return _SECRET_STEP.sub(r"\1...", ascii(path)[1:-1])
 
 
 def document(
@@ -151,8 +177,9 @@ def install(app: FastAPI) -> None:
 
 
 def _ours(request: Request, error: Any) -> Response:
-    if error.status >= 500:
-        log.warning("%s %s: %s", request.method, request.url.path, error)
+    note(request, error)
+    if isinstance(error, Unauthorized) and origin.wants_page(request):
+        return RedirectResponse(f"/sign-in{origin.back_here(request)}", 303)
     return respond(request.scope, error)
 
 

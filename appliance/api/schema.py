@@ -31,7 +31,31 @@ def body_model(profile: Profile) -> type[BaseModel]:
     row = row_model(profile)
     text = "All of them are predicted and stored, or none."
     rows = Field(min_length=1, max_length=MOST_JSON_ROWS, description=text)
-    fields: dict[str, Any] = {"rows": (list[row], rows)}  # type: ignore[valid-type]
+    fields: dict[str, Any] = {"rows": (list[row], rows), **_circumstances(profile)}  # type: ignore[valid-type]
+    return create_model(
+        f"{_camel(profile.name)}Rows", __config__=_STRICT, __doc__=f"Rows of {profile.title}.", **fields
+    )
+
+
+def explain_model(profile: Profile) -> type[BaseModel]:
+    """The body of ``POST /explain`` for a row of the profile that is tried out."""
+    readings = [c for c in profile.with_role("reading") if c.numeric or c.type in ("category", "boolean")]
+    text = "A reading: the answer tells what becomes of the row over its range."
+    fields: dict[str, Any] = {
+        "profile": (Literal[profile.name], ...),
+        "row": (row_model(profile), ...),
+        **_circumstances(profile),
+    }
+    if readings:
+        fields["curve"] = (Annotated[Literal[tuple(c.name for c in readings)] | None, Field(description=text)], None)
+    return create_model(
+        f"Explain{_camel(profile.name)}Row", __config__=_STRICT, __doc__=f"A row of {profile.title}.", **fields
+    )
+
+
+def _circumstances(profile: Profile) -> dict[str, Any]:
+    """What stands beside rows that do not tell their machine or time themselves."""
+    fields: dict[str, Any] = {}
     if takes_machine(profile):
         text = "The machine that these rows are of. Without it they are somebody's question, and no machine's reading."
         fields["machine"] = (Annotated[str | None, Field(max_length=100, description=text)], None)
@@ -41,9 +65,7 @@ def body_model(profile: Profile) -> type[BaseModel]:
             Annotated[str | None, Field(json_schema_extra={"format": "date-time"}, description=text)],
             None,
         )
-    return create_model(
-        f"{_camel(profile.name)}Rows", __config__=_STRICT, __doc__=f"Rows of {profile.title}.", **fields
-    )
+    return fields
 
 
 def contract_of_json(profile: Profile) -> Profile:
@@ -80,6 +102,11 @@ def example(profile: Profile) -> dict[str, Any]:
     """A body that is accepted as it stands."""
     machine = {"machine": "machine-1"} if takes_machine(profile) else {}
     return {"rows": [example_row(profile)], **machine}
+
+
+def explain_example(profile: Profile) -> dict[str, Any]:
+    """A question about a row that is answered as it stands."""
+    return {"profile": profile.name, "row": example_row(profile)}
 
 
 def example_csv(profile: Profile) -> str:

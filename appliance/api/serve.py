@@ -8,12 +8,16 @@ import socket
 import stat
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
-from appliance import settings
+from appliance import settings, systemd
 from appliance.errors import ApplianceError, SettingError
 from appliance.settings import Settings
+
+if TYPE_CHECKING:
+    from appliance.api.watchdog import Watchdog
 
 # Longer than the longest request that is allowed to finish, shorter than a service manager's patience.
 _GRACE_SECONDS = 30
@@ -35,14 +39,17 @@ def run(box: Settings) -> None:
     logging.basicConfig(
         level=box.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # each look at the tables' version has it introduce itself
     box.require_dsn()
     with listen(box) as listener:
         # 3 s of imports, which who is refused need not pay; who connects meanwhile is answered afterwards.
         from appliance.api.app import create_app
+        from appliance.api.watchdog import Watchdog
 
         app = create_app(box)
         log.info("listening on %s", address(listener))
-        server = uvicorn.Server(
+        server = _Server(
+            Watchdog(listener.family, listener.getsockname(), app.state.api.models),
             uvicorn.Config(
                 app,
                 log_config=None,
@@ -52,13 +59,34 @@ def run(box: Settings) -> None:
                 proxy_headers=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 timeout_keep_alive=_IDLE_SECONDS,
-            )
+            ),
         )
         server.run(sockets=[listener])
 
 
+class _Server(uvicorn.Server):
+    """Says when it answers and when it stops, to the service manager that started it."""
+
+    def __init__(self, watchdog: Watchdog, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._watchdog = watchdog
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._watchdog.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._watchdog.stop()
+        await super().shutdown(sockets)
+
+
 def listen(box: Settings) -> socket.socket:
-    """The socket that the settings name, bound; SettingError where another has it."""
+    """The socket that the service manager handed over, else the one that the settings name, bound.
+
+    SettingError where another has it.
+    """
+    if handed := systemd.listeners():
+        return _handed(handed)
     return _listen_unix(box.api_socket) if box.api_socket else _listen_tcp(box.api_host, box.api_port)
 
 
@@ -68,6 +96,18 @@ def address(listener: socket.socket) -> str:
         return str(listener.getsockname())
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _handed(sockets: list[socket.socket]) -> socket.socket:
+    first = sockets[0]
+    if len(sockets) > 1 or not first.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        for each in sockets:
+            each.close()
+        raise SettingError(
+            "The API was started with sockets that are not for it.",
+            "Its socket unit has one ListenStream= and no more.",
+        )
+    return first
 
 
 def _listen_tcp(host: str, port: int) -> socket.socket:

@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 
 from appliance import checks
 from appliance.api.auth import Gate, Principal
+from appliance.api.door import Door
 from appliance.api.metrics import Metrics
 from appliance.checks import Context, Fault
 from appliance.errors import ApplianceError
@@ -23,7 +24,7 @@ from appliance.predict import store_ids
 from appliance.serving import Models
 from appliance.settings import Settings
 from appliance.store import engine as store
-from appliance.store import principals
+from appliance.store import principals, sessions
 from appliance.store.engine import Connection, Engine
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 _HEALTH_SECONDS = 2.0
 # A large body is held in memory several times over while it is read, checked and answered.
 _LARGE_AT_A_TIME = 2
+# An explanation is computing and nothing else: more at once would only keep predictions waiting.
+_EXPLAINED_AT_A_TIME = 1
 
 
 @dataclass(slots=True)
@@ -43,13 +46,16 @@ class Api:
     models: Models
     metrics: Metrics = field(default_factory=Metrics)
     gate: Gate = field(init=False)
+    door: Door = field(init=False)
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_AT_A_TIME))
+    explaining: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_EXPLAINED_AT_A_TIME))
     _unknown_to_store: set[str] = field(default_factory=set)
     _faults: tuple[float, list[Fault]] | None = None
     _looking: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.gate = Gate(self._find, self.settings.api_guesses_per_minute, self.metrics.refused_token)
+        self.door = Door(self.settings, self.transaction, self.metrics.refused_password)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -100,6 +106,17 @@ class Api:
             return self._faults[1]
         finally:
             self._looking.release()
+
+    def session(self, plain: str) -> Principal | None:
+        """Who is signed in with that cookie; their predictions are those of a screen."""
+        if len(plain) != sessions.LENGTH or not plain.isascii():
+            return None
+        with self.transaction() as connection:
+            found = sessions.find(connection, plain, self.door.idle)
+        if found is None:
+            return None
+        user = found.user
+        return Principal(user.id, user.name, user.role, "webapp", found.expires_at, "user", user.station)
 
     def _find(self, token: str) -> Principal | None:
         with self.transaction() as connection:

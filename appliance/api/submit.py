@@ -32,14 +32,13 @@ def submit(api: Api, who: Principal, ask: Ask, body: bytes) -> Answer:
     """Check, predict and store; nothing is answered that is not committed. Any error leaves nothing stored."""
     if ask.key is None:
         return _predicted(api, who, ask, body, None)
-    owner = f"token:{who.name}"
     # The key comes first: what was answered once is answered again, whichever model serves by now.
     with api.transaction() as connection:
-        known = principals.recall(connection, owner, ask.key, ask.digest)
+        known = principals.recall(connection, who.owner, ask.key, ask.digest)
         if known is not None:
             return _unpacked(known)
         made = _predicted(api, who, ask, body, connection)
-        principals.remember(connection, owner, ask.key, ask.digest, _packed(made))
+        principals.remember(connection, who.owner, ask.key, ask.digest, _packed(made))
     return made
 
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import logging
 
-from appliance.checks import backlog, clock, database, disk, drop, migrations, parts, services, serving, silence
+from appliance.checks import (
+    backlog,
+    clock,
+    database,
+    disk,
+    drop,
+    messages,
+    migrations,
+    parts,
+    runs,
+    scheduler,
+    services,
+    serving,
+    silence,
+)
 from appliance.checks.base import Context, Fault
 from appliance.errors import StoreAway
 
@@ -13,7 +27,21 @@ __all__ = ["CHECKS", "Context", "Fault", "run"]
 log = logging.getLogger(__name__)
 
 # In the order in which they are read: what explains the others comes first.
-CHECKS = (database, migrations, disk, clock, services, serving, parts, backlog, drop, silence)
+CHECKS = (
+    database,
+    migrations,
+    disk,
+    clock,
+    services,
+    scheduler,
+    runs,
+    serving,
+    parts,
+    backlog,
+    drop,
+    silence,
+    messages,
+)
 
 
 def run(context: Context) -> list[Fault]:

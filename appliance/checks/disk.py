@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 from appliance.checks.base import Context, Fault
 
@@ -19,7 +21,7 @@ def check(context: Context) -> list[Fault]:
     while not folder.exists():  # nothing was written yet: its disk is that of the folder it will lie in
         folder = folder.parent
     disk = os.statvfs(folder)
-    if disk.f_flag & os.ST_RDONLY:
+    if _is_frozen(folder, disk):
         return [
             Fault(
                 "disk", "fault", "The data folder's disk is read-only.", "Check the disk: a failing one often ends so."
@@ -34,3 +36,20 @@ def check(context: Context) -> list[Fault]:
     if disk.f_files and disk.f_favail < disk.f_files * _INODES_SHARE:
         return [Fault("disk", "warning", "The disk is running out of inodes: too many small files.", way_out)]
     return []
+
+
+def _is_frozen(folder: Path, disk: os.statvfs_result) -> bool:
+    """Whether nobody may write to the folder's disk, as when the kernel has found it failing.
+
+    A service that is locked in sees as read-only what others write to: what counts is the disk, not our view of it.
+    """
+    if not disk.f_flag & os.ST_RDONLY:
+        return False
+    device = folder.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            mounted, _, source = line.partition(" - ")
+            if mounted.split()[2] == number:
+                return "ro" in source.split()[2].split(",")
+    return True

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from appliance.cli import box, data, keys, models, profiles, run, serve
+from appliance.cli import airflow, box, data, demo_rows, keys, models, notify, profiles, run, serve, users
 from appliance.errors import ApplianceError, UsageError
 
 app = typer.Typer(
@@ -21,11 +21,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(airflow.airflow, name="airflow")
 app.add_typer(models.app, name="model")
 app.add_typer(profiles.app, name="profile")
 app.add_typer(keys.tokens, name="token")
 app.add_typer(keys.keys, name="key")
+app.add_typer(users.users, name="user")
 app.add_typer(data.database, name="db")
+app.add_typer(notify.app, name="notify")
+app.add_typer(demo_rows.group, name="demo-rows")
 run.register(app)
 box.register(app)
 serve.register(app)

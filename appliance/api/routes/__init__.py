@@ -2,8 +2,41 @@
 
 from __future__ import annotations
 
-from appliance.api.routes import alarms, files, health, machines, models, pages, parts, predict, predictions, profiles
+from appliance.api.routes import (
+    alarms,
+    corrections,
+    explain,
+    files,
+    health,
+    machines,
+    models,
+    outcomes,
+    pages,
+    parts,
+    people,
+    predict,
+    predictions,
+    profiles,
+    signin,
+)
 
 ROUTERS = tuple(
-    module.router for module in (predict, predictions, parts, files, machines, alarms, profiles, models, health, pages)
+    module.router
+    for module in (
+        predict,
+        predictions,
+        explain,
+        parts,
+        files,
+        corrections,
+        machines,
+        alarms,
+        outcomes,
+        profiles,
+        models,
+        people,
+        health,
+        pages,
+        signin,
+    )
 )

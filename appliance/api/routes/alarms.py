@@ -56,8 +56,9 @@ def alarms(
 
 @router.post("/alarms/{alarm_id}/ack", response_class=Json, summary="Say that somebody looks after it")
 def acknowledge(api: State, alarm_id: Id, who: Operator, note: Note | None = None) -> Json:
+    """The name of the token or user is noted; a station adds who stands before it: `X-Appliance-Person: Anna`."""
     with api.transaction() as connection:
-        store.acknowledge(connection, alarm_id, who.name, note.note if note else "")
+        store.acknowledge(connection, alarm_id, who.noted, note.note if note else "")
         return Json(_alarm(connection, alarm_id))
 
 

@@ -53,14 +53,14 @@ def files(
             limit=limit + 1,
             after_id=after,
         )
-    return Json(query.page([_shown(row) for row in found], limit))
+    return Json(query.page([shown(row) for row in found], limit))
 
 
 @router.get("/files/{file_id}", response_class=Json, summary="A file")
 def file(api: State, file_id: Id, _: Viewer) -> Json:
     with api.transaction() as connection:
         found = queries.file(connection, file_id)
-    return Json(_shown(found))
+    return Json(shown(found))
 
 
 @router.get("/files/{file_id}/issues", response_class=Json, summary="What rows of a file break, with examples")
@@ -87,10 +87,11 @@ def bad(api: State, file_id: Id, _: Viewer) -> FileResponse:
     return FileResponse(path, media_type=wire.media_type("csv"), headers={"content-disposition": disposition})
 
 
-def _shown(row: Any) -> dict[str, Any]:
-    shown = {name: value for name, value in row.items() if name not in _PATHS}
-    shown["has_bad"], shown["has_report"] = row.get("bad_path") is not None, row.get("report_path") is not None
-    return shown
+def shown(row: Any) -> dict[str, Any]:
+    """A file as a client sees it."""
+    said = {name: value for name, value in row.items() if name not in _PATHS}
+    said["has_bad"], said["has_report"] = row.get("bad_path") is not None, row.get("report_path") is not None
+    return said
 
 
 def _path(api: Api, file_id: int, column: str, missing: str) -> tuple[Path, str]:

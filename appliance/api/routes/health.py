@@ -48,9 +48,11 @@ def faults(api: State, _: Viewer) -> Json:
     return Json({"items": [fault.as_json() for fault in found]})
 
 
-@router.get("/whoami", response_class=Json, summary="Whose token this is")
+@router.get("/whoami", response_class=Json, summary="Who is asking")
 def whoami(who: Viewer) -> Json:
-    return Json({"name": who.name, "role": who.role, "source": who.source, "expires_at": who.expires_at})
+    """`kind` is `token` or `user`; a `station` is a user that several people share, and `person` who stands before it."""
+    names = ("name", "role", "source", "expires_at", "kind", "station")
+    return Json({**{name: getattr(who, name) for name in names}, "person": who.person or None})
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)

@@ -83,8 +83,8 @@ def _switch(api: Api, who: Principal, verb: str, switch: Callable[[Any], Bundle]
             modes=[mode.name for mode in chosen.profile.modes],
         )
         store.set_active(connection, profile_id, version)
-        said = f"{who.name} {verb} model {version} of profile {name}."
-        journal.event(connection, "model_active", "info", said, {"version": version, "by": who.name}, profile_id)
+        said = f"{who.noted} {verb} model {version} of profile {name}."
+        journal.event(connection, "model_active", "info", said, {"version": version, "by": who.noted}, profile_id)
     log.info("%s", said)
     api.refresh()
     return Json({"profile": name, "version": version, "active": True})

@@ -71,6 +71,8 @@ PREDICTION: dict[str, Any] = {
 }
 PROFILE: dict[str, Any] = {"name": "p", "title": "p", "hash": H, "contract_hash": H, "document": {}}
 SESSION: dict[str, Any] = {"hash": H, "user_id": 1, "expires_at": text("now() + interval '1 day'")}
+LINK: dict[str, Any] = SESSION | {"purpose": "welcome"}
+DELIVERY: dict[str, Any] = {"notice_id": 1, "target": H, "label": "a"}
 TOKEN: dict[str, Any] = {"name": "a", "hash": H, "role": "viewer", "source": "api"}
 USER: dict[str, Any] = {"name": "a", "role": "viewer", "password_hash": "x"}
 RUN: dict[str, Any] = {"kind": "ingest"}
@@ -85,6 +87,9 @@ GOOD: dict[str, Mapping[str, Any]] = {
     "prediction": PREDICTION,
     "profile": PROFILE,
     "session": SESSION,
+    "link": LINK,
+    "notice": {"kind": "alarm", "ref_id": 1},
+    "delivery": DELIVERY,
     "token": TOKEN,
     "user": USER,
     "run": RUN,
@@ -159,8 +164,15 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("ck_user_role", {"role": "king"}),
     ("ck_user_named", {"name": ""}),
     ("ck_user_failed_tries", {"failed_tries": -1}),
+    ("ck_user_station", {"station": True, "role": "engineer"}),
     ("ck_session_hash", {"hash": "x"}),
     ("ck_session_expires", {"expires_at": text("now() - interval '1 s'")}),
+    ("ck_link_hash", {"hash": "x"}),
+    ("ck_link_purpose", {"purpose": "stay"}),
+    ("ck_link_expires", {"expires_at": text("now() - interval '1 s'")}),
+    ("ck_notice_kind", {"kind": "rumour"}),
+    ("ck_delivery_target", {"target": "mailto:somebody"}),
+    ("ck_delivery_ended", {"sent_at": NOW, "given_up_at": NOW}),
     ("ck_token_role", {"role": "king"}),
     ("ck_token_source", {"source": "claimed"}),
     ("ck_token_named", {"name": ""}),
@@ -178,6 +190,7 @@ def prepared(conn: Connection) -> None:
     arrival = made.ingested(conn, plant.profile_id, [10])
     assert (plant.profile_id, plant.model_id, plant.machines, arrival.id) == (1, 1, (1,), 1)
     conn.execute(insert(t.user).values(**USER | {"name": "b"}))
+    conn.execute(insert(t.notice).values(kind="event", ref_id=1))
     conn.execute(
         text("CREATE TABLE prediction_all PARTITION OF prediction FOR VALUES FROM ('2000-01-01') TO ('2100-01-01')")
     )
