@@ -17,6 +17,7 @@ from appliance.api.wire import Ask
 from appliance.errors import BundleRefused, NotFound, RequestError
 from appliance.explain import row as rows
 from appliance.explain.likeness import Case
+from appliance.names import is_demo
 from appliance.predict import NOBODY
 from appliance.profile import MACHINE, Profile
 from appliance.serving import Served
@@ -77,7 +78,7 @@ def _of_prediction(api: Api, prediction_id: int, curve: str | None) -> dict[str,
         if named:
             most, windows = max(1, profile.history_rows), profile.history_rows > 0
             before = cases.earlier(connection, found, most, features=windows)
-        past = _cases(connection, profile, prediction_id)
+        past = _cases(connection, profile, found["machine"], prediction_id)
     history = [(one["read_at"], one["features"]) for one in before if "features" in one]
     row = rows.of_features(profile, found["features"], found["read_at"], history)
     said = served.explainer().explain(row, past, curve)
@@ -99,7 +100,7 @@ def _of_row(api: Api, question: Question) -> dict[str, Any]:
     name = checked.good[MACHINE].item() or NOBODY
     with api.transaction() as connection:
         state = _state(connection, profile, name)
-        past = _cases(connection, profile, None)
+        past = _cases(connection, profile, name)
     row = rows.of_readings(profile, checked.good, _history(profile, state))
     said = served.explainer().explain(row, past, question.curve)
     return {
@@ -136,33 +137,17 @@ def _version(api: Api, found: Mapping[str, Any]) -> Served:
     return served
 
 
-def _cases(connection: Connection, profile: Profile, but: int | None) -> list[Case]:
-    """Past rows whose end is known, the newest first, each once; ``but`` is the prediction that is asked about."""
+def _cases(connection: Connection, profile: Profile, machine: str, but: int | None = None) -> list[Case]:
+    """Past rows whose end is known, the newest first, each once; ``but`` is the prediction that is asked about.
+
+    What a simulator played says nothing about a real machine.
+    """
     found: dict[Any, Case] = {}
-    for row in cases.told(connection, profile.name):
-        predicted = row["predicted"]
-        told = {
-            "became": row["kind"],
-            "at": row["happened_at"],
-            "machine": row["machine"],
-            "prediction_id": predicted.get("prediction_id"),
-            "alarm_id": row["alarm_id"],
-            "probability": predicted.get("probability"),
-            "note": row["note"],
-        }
+    simulated = is_demo(machine)
+    told = cases.told(connection, profile.name, simulated=simulated)
+    for row in (*told, *cases.calmed(connection, profile.name, simulated=simulated)):
         # Who corrects what was told before means the same row.
-        found.setdefault(told["prediction_id"], Case(predicted["features"], told))
-    for row in cases.calmed(connection, profile.name):
-        told = {
-            "became": "calm",
-            "at": row["closed_at"],
-            "machine": row["machine"],
-            "prediction_id": row["prediction_id"],
-            "alarm_id": row["alarm_id"],
-            "probability": row["probability"],
-            "note": "",
-        }
-        found.setdefault(told["prediction_id"], Case(dict(zip(row["names"], row["features"], strict=True)), told))
+        found.setdefault(row["prediction_id"], Case(row.pop("features"), row))
     return [case for prediction_id, case in found.items() if but is None or prediction_id != but]
 
 

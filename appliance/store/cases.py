@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from appliance.names import DEMO
 from appliance.store.queries import PredictionFilter, predictions
 
 TOLD, CALMED = 300, 40
@@ -43,32 +44,36 @@ def earlier(conn: Connection, prediction: dict[str, Any], most: int, *, features
     return found
 
 
-def told(conn: Connection, profile: str, most: int = TOLD) -> list[dict[str, Any]]:
-    """The newest outcomes that hold a copy of the features they were about: kind, happened_at, note, machine, alarm_id,
-    predicted."""
+def told(conn: Connection, profile: str, *, simulated: bool, most: int = TOLD) -> list[dict[str, Any]]:
+    """The newest outcomes that hold a copy of the features they are about: became (the kind), at, machine,
+    prediction_id, alarm_id, probability, note, features (by name). Those of simulated machines only where asked for."""
     found = conn.execute(
         text(
-            "SELECT o.kind, o.happened_at, o.note, o.alarm_id, o.predicted, m.name AS machine FROM outcome o"
-            " JOIN machine m ON m.id = o.machine_id JOIN profile ON profile.id = m.profile_id"
-            " WHERE profile.name = :profile AND o.predicted -> 'features' IS NOT NULL ORDER BY o.id DESC LIMIT :most"
+            "SELECT o.kind AS became, o.happened_at AS at, m.name AS machine,"
+            " CAST(o.predicted ->> 'prediction_id' AS bigint) AS prediction_id, o.alarm_id,"
+            " CAST(o.predicted ->> 'probability' AS float8) AS probability, o.note, o.predicted -> 'features' AS features"
+            " FROM outcome o JOIN machine m ON m.id = o.machine_id JOIN profile ON profile.id = m.profile_id"
+            " WHERE profile.name = :profile AND o.predicted -> 'features' IS NOT NULL"
+            " AND (:simulated OR NOT starts_with(m.name, :demo)) ORDER BY o.id DESC LIMIT :most"
         ),
-        {"profile": profile, "most": most},
+        {"profile": profile, "simulated": simulated, "demo": DEMO, "most": most},
     )
     return [dict(row) for row in found.mappings()]
 
 
-def calmed(conn: Connection, profile: str, most: int = CALMED) -> list[dict[str, Any]]:
-    """The newest alarms that calmed down and of which nobody told anything, with the row that began them: alarm_id,
-    closed_at, details, machine, prediction_id, probability, features, names."""
+def calmed(conn: Connection, profile: str, *, simulated: bool, most: int = CALMED) -> list[dict[str, Any]]:
+    """The newest alarms that calmed down and of which nobody told anything, with the row that began them; as above."""
     found = conn.execute(
         text(
-            "SELECT a.id AS alarm_id, a.closed_at, a.details, a.machine, p.id AS prediction_id, p.probability,"
-            " p.features, model.features AS names FROM (SELECT a.*, m.name AS machine FROM alarm a"
-            " JOIN machine m ON m.id = a.machine_id JOIN profile ON profile.id = m.profile_id"
+            "SELECT 'calm' AS became, a.closed_at AS at, a.machine, p.id AS prediction_id, a.id AS alarm_id,"
+            " p.probability, '' AS note, p.features, model.features AS names FROM (SELECT a.*, m.name AS machine"
+            " FROM alarm a JOIN machine m ON m.id = a.machine_id JOIN profile ON profile.id = m.profile_id"
             " WHERE profile.name = :profile AND a.close_reason = 'calm'"
+            " AND (:simulated OR NOT starts_with(m.name, :demo))"
             " AND NOT EXISTS (SELECT FROM outcome o WHERE o.alarm_id = a.id) ORDER BY a.id DESC LIMIT :most) AS a"
             " JOIN prediction p ON p.id = a.first_prediction_id JOIN model ON model.id = p.model_id"
         ),
-        {"profile": profile, "most": most},
+        {"profile": profile, "simulated": simulated, "demo": DEMO, "most": most},
     )
-    return [dict(row) for row in found.mappings()]
+    rows = [dict(row) for row in found.mappings()]
+    return [row | {"features": dict(zip(row.pop("names"), row["features"], strict=True))} for row in rows]

@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from appliance.names import DEMO
+
 # Of several outcomes of an alarm the last one counts: people correct themselves.
 _KIND = "(SELECT o.kind FROM outcome o WHERE o.alarm_id = a.id ORDER BY o.id DESC LIMIT 1) AS kind"
 _ALARM = (
@@ -39,7 +41,8 @@ _RECORD = f"""
         coalesce(open, 0) AS open, coalesce(missed, 0) AS missed
     FROM machine m JOIN profile ON profile.id = m.profile_id
     LEFT JOIN ended ON ended.machine_id = m.id LEFT JOIN missed ON missed.machine_id = m.id
-    WHERE profile.name = coalesce(:profile, profile.name) AND m.name = coalesce(:machine, m.name)
+    WHERE profile.name = coalesce(:profile, profile.name)
+    AND (m.name = :machine OR (:machine IS NULL AND NOT starts_with(m.name, :demo)))
     AND (alarms IS NOT NULL OR missed IS NOT NULL) ORDER BY profile.name, m.name
 """
 
@@ -68,7 +71,7 @@ def record(
     """How alarms turned out, by machine: alarms, right, false, planned, unanswered, open; and missed failures.
 
     Alarms count by when they opened, missed failures (those without an alarm) by when they happened: ``from_`` included,
-    ``to`` not. Machines without any of it are left out.
+    ``to`` not. Machines without any of it are left out, and simulated ones unless one is named.
     """
-    asked = {"profile": profile, "machine": machine, "from_": from_, "to": to}
+    asked = {"profile": profile, "machine": machine, "from_": from_, "to": to, "demo": DEMO}
     return [dict(row) for row in conn.execute(text(_RECORD), asked).mappings()]

@@ -189,6 +189,19 @@ def test_what_became_of_a_row_is_told_beside_rows_like_it(people: People) -> Non
     assert itself["cases"]["nearest"] == []
 
 
+def test_what_is_simulated_says_nothing_about_real_machines(people: People) -> None:
+    tell(people("operator"), "failure", alarm_id=alarm(people, "demo-mill-1")["id"])
+    assert record(people)["alarms"] == 0
+    assert record(people, machine="demo-mill-1")["sentence"] == "1 alarm, 1 right, 0 missed."
+
+    def nearest(**more: str) -> list[str]:
+        said = explain(people("viewer"), profile="milling", row=WORN, **more)
+        return [case["machine"] for case in said["cases"]["nearest"]]
+
+    assert nearest() == nearest(machine="mill-1") == []
+    assert nearest(machine="demo-mill-2") == ["demo-mill-1"]
+
+
 def test_an_alarm_that_calmed_down_is_a_case_too(people: People) -> None:
     calm = alarm(people)
     predict(people("operator"), *[GOOD | {"torque": 30 + n / 10} for n in range(12)])

@@ -54,13 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(client: Client, pid: int, source: Path, asked: int) -> dict[str, Any]:
     rows = _rows(source)
-    before = machine.peak_mib(pid)
     if not list(client.predictions(at_most=1)):
         client.predict_file(source, profile=workplace.PROFILE, machine="mill-1")
         _tell(client)
     failing = [one["id"] for one in client.predictions(verdict="failing", at_most=asked)]
     passing = [one["id"] for one in client.predictions(verdict="passing", at_most=asked)]
     ask = {"profile": workplace.PROFILE, "machine": "mill-1"}
+    before = machine.peak_mib(pid)
     others = machine.Others(pid)
     times: dict[str, list[float]] = {}
     times["the first after the start"] = [_timed(lambda: client.explain(failing[0]))]

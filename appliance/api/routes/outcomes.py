@@ -96,8 +96,8 @@ def record(
     to: Moment = None,
 ) -> Json:
     """Alarms by what became of them, and failures of which nobody was warned; in all, and by machine. Of several outcomes
-    of an alarm the last one counts. `from` and `to` are about when an alarm opened, or a missed failure happened; `to`
-    itself is left out."""
+    of an alarm the last one counts. Simulated machines are left out unless one is named. `from` and `to` are about when
+    an alarm opened, or a missed failure happened; `to` itself is left out."""
     zone = api.settings.timezone
     since, until = query.moment("from", from_, zone), query.moment("to", to, zone)
     with api.transaction() as connection:
