@@ -26,7 +26,8 @@ def values(low: float, high: float, decimals: int, most: int) -> list[float]:
         return []
     step = next(size for size in _sizes() if (last - first) // size < max(1, most))
     numbers = {first, last, *range(-(-first // step) * step, last + 1, step)}
-    return [float(number / scale) for number in sorted(numbers)]
+    # Whole numbers divide to the float that is nearest to the decimal fraction.
+    return [float(number * 10**-decimals) if decimals < 0 else number / 10**decimals for number in sorted(numbers)]
 
 
 def _sizes() -> itertools.chain[int]:
