@@ -56,8 +56,18 @@ def folder(open_path: Path) -> Path:
 
 @pytest.fixture
 def live(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A demo that runs, with its first predictions made."""
-    demo = _start(folder, "--rows-per-file", "40")
+    """A demo that runs, with its first predictions made by the schedule of Airflow."""
+    yield from _live(folder)
+
+
+@pytest.fixture
+def plain(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """One that keeps the schedule itself, which starts sooner."""
+    yield from _live(folder, "--no-airflow")
+
+
+def _live(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    demo = _start(folder, "--rows-per-file", "40", *arguments)
     try:
         assert demo.stdout is not None
         for line in demo.stdout:
@@ -109,33 +119,40 @@ def test_a_file_of_ones_own_is_played_row_by_row(folder: Path) -> None:
 def test_ctrl_c_ends_everything(live: subprocess.Popen[str]) -> None:
     processes = psutil.Process(live.pid).children(recursive=True)
     names = " ".join(word for process in processes for word in _words(process))
-    assert "appliance api" in names
-    assert "model.simulate" in names
+    for part in (
+        "appliance api",
+        "airflow api_server",
+        "airflow.process scheduler",
+        "airflow worker",
+        "model.simulate",
+    ):
+        assert part in names
     assert "postgres" in names
     live.send_signal(signal.SIGINT)
     _, err = live.communicate(timeout=60)
     assert live.returncode == 0, err
     assert "no process is left" in err
-    assert _gone(processes, 1)
+    assert _gone(processes, 10)
 
 
 def test_a_killed_demo_leaves_no_process_either(live: subprocess.Popen[str]) -> None:
     processes = psutil.Process(live.pid).children(recursive=True)
+    assert any("airflow worker" in " ".join(_words(process)) for process in processes)
     live.kill()
     assert _gone(processes, 30)
 
 
-def test_a_dead_child_ends_the_demo_with_a_sentence(live: subprocess.Popen[str]) -> None:
-    processes = psutil.Process(live.pid).children(recursive=True)
+def test_a_dead_child_ends_the_demo_with_a_sentence(plain: subprocess.Popen[str]) -> None:
+    processes = psutil.Process(plain.pid).children(recursive=True)
     [api] = [process for process in processes if "api" in _words(process)]
     api.kill()
-    _, err = live.communicate(timeout=60)
-    assert live.returncode == 1
+    _, err = plain.communicate(timeout=60)
+    assert plain.returncode == 1
     assert "The API ended" in err
     assert _gone(processes, 1)
 
 
-def test_one_demo_a_folder(live: subprocess.Popen[str], folder: Path) -> None:
+def test_one_demo_a_folder(plain: subprocess.Popen[str], folder: Path) -> None:
     second = _start(folder, "--once")
     _, err = second.communicate(timeout=60)
     assert second.returncode == 1

@@ -81,6 +81,8 @@ def test_five_minutes_with_a_killed_scheduler(box: Scheduled) -> None:
     for kind in ("ingest", "predict"):
         box.until(lambda kind=kind: box.ours(skipped.format(kind)), seconds=300)
     box.until(box.well)
+    # Between two tasks of a run a stop would be as good; the next scheduler goes on there.
+    box.until(lambda: not box.theirs("SELECT FROM dag_run WHERE state IN ('queued', 'running')"), every=0.05)
     shown = box.shown()
     for name in ("airflow-scheduler", "airflow-api-server", "api"):
         box.services[name].terminate()
@@ -94,7 +96,6 @@ def test_five_minutes_with_a_killed_scheduler(box: Scheduled) -> None:
     assert (books.rows_waiting, books.rows_failed) == (0, 0)
     assert books.files + books.duplicates + books.quarantined >= MACHINES * FILES * 0.9, "some faults drop no file"
     assert box.theirs(OVERLAPPING) == []
-    assert box.theirs("SELECT dag_id, run_id, state FROM dag_run WHERE state = 'running'") == []
     minutes = {row.run_after for row in box.theirs(FINISHED.format("ingest"))}
     assert len(minutes) == len(box.theirs(FINISHED.format("ingest"))), "a minute has one run"
     # Every run of ours is over or was killed: at most those that the killed scheduler had at work.
