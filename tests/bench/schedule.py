@@ -97,7 +97,8 @@ def _flow(box: Scheduled, minutes: float, told: dict[str, float]) -> dict[str, A
             good[name] = _drop(box, name, data)
         else:
             header, *rows = data.decode().splitlines()
-            damaged = [",".join(["?"] * (line.count(",") + 1)) for line in rows]
+            # No two alike: content that is known already is a duplicate, of which nobody is told.
+            damaged = [",".join([f"?{number}"] * (line.count(",") + 1)) for line in rows]
             bad[name] = _drop(box, name, "\n".join([header, *damaged, ""]).encode())
         pause = time.monotonic() + SECONDS_BETWEEN_FILES
         while time.monotonic() < pause:
