@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from appliance import durable, signing
 from appliance.bundle_check import (
     CARD,
+    CARD_TEXT,
+    PLOTS,
     SIGNATURE,
     SIGNED,
     SUMS,
@@ -42,6 +44,7 @@ __all__ = [
     "active",
     "active_profile",
     "active_version",
+    "documents",
     "install",
     "installed",
     "load",
@@ -112,6 +115,14 @@ def load(models: Path, profile: str, version: str, keys: Sequence[Ed25519PublicK
             "Remove the folder, and install the model again with `appliance model install`.",
         )
     return bundle
+
+
+def documents(models: Path, profile: str, version: str, keys: Sequence[Ed25519PublicKey]) -> Mapping[str, bytes]:
+    """What a bundle brings for people, by file name: the card's text and the plots. BundleRefused for an untrusted one."""
+    if version not in installed(models, profile):
+        raise BundleRefused("missing", f"There is no model {version!r} of profile {profile!r}.", "Take another.")
+    found = trusted_files(shelf_of(models, profile) / version, keys)
+    return {name: found[name] for name in (CARD_TEXT, *PLOTS)}
 
 
 def active_profile(models: Path, profile: str, keys: Sequence[Ed25519PublicKey]) -> Profile:

@@ -190,6 +190,10 @@ class Client:
     def issues(self, file_id: int) -> list[Json]:
         return self._items(f"/files/{file_id}/issues")
 
+    def issue_totals(self, **filters: Any) -> list[Json]:
+        """What rows of all files broke, by rule and column. Filters are those of ``GET /issues``; ``from_`` is from."""
+        return self._items("/issues", **{name.rstrip("_"): value for name, value in filters.items()})
+
     def file_report(self, file_id: int) -> str:
         """The file's quality report, a page of HTML that needs nothing else."""
         return self._send("GET", f"/files/{file_id}/report").text
@@ -232,6 +236,19 @@ class Client:
     def models(self, profile: str | None = None) -> list[Json]:
         return self._items("/models", profile=profile)
 
+    def model_card(self, version: str, profile: str | None = None) -> str:
+        """The model's card as Markdown, out of its signed bundle."""
+        return self._send("GET", f"/models/{_step(version)}/card", params=_given(profile=profile)).text
+
+    def model_plot(
+        self,
+        version: str,
+        plot: Literal["precision_recall", "calibration", "importance"],
+        profile: str | None = None,
+    ) -> bytes:
+        """A plot of the card as PNG."""
+        return self._send("GET", f"/models/{_step(version)}/plots/{plot}", params=_given(profile=profile)).content
+
     def activate(self, version: str, profile: str | None = None) -> Json:
         return self._json("POST", f"/models/{_step(version)}/activate", params=_given(profile=profile))
 
@@ -248,6 +265,10 @@ class Client:
     def faults(self) -> list[Json]:
         """What is wrong with the box, and what to do about it."""
         return self._items("/health/faults")
+
+    def status(self) -> Json:
+        """The box at a glance: services, schedule, ages in seconds, what waits, disk."""
+        return self._json("GET", "/health/status")
 
     def whoami(self) -> Json:
         return self._json("GET", "/whoami")

@@ -20,6 +20,7 @@ __all__ = [
     "clock",
     "file",
     "files",
+    "issue_totals",
     "issues",
     "machines",
     "models",
@@ -84,6 +85,33 @@ def issues(conn: Connection, file_id: int) -> list[dict[str, Any]]:
     file(conn, file_id)
     query = 'SELECT q.rule, q.column_name AS "column", q.count, q.examples FROM quality_issue q'
     return _listed(conn, query, {"q.file_id = :file_id": file_id}, "q.count DESC, q.rule, q.column_name", None)
+
+
+def issue_totals(
+    conn: Connection,
+    *,
+    profile: str | None = None,
+    from_: datetime | None = None,
+    to: datetime | None = None,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """Rules that rows of files broke, over all files that arrived in the time: profile, rule, column, rows, files, and
+    the newest file with it; the most frequent first."""
+    conditions = {
+        "profile.name = :profile": profile,
+        "f.arrived_at >= :from_": from_,
+        "f.arrived_at < :to": to,
+    }
+    held = {condition: value for condition, value in conditions.items() if value is not None}
+    where = f" WHERE {' AND '.join(held)}" if held else ""
+    query = (
+        'SELECT profile.name AS profile, q.rule, q.column_name AS "column", sum(q.count)::bigint AS rows,'
+        " count(*) AS files, max(f.id) AS newest_file_id"
+        " FROM quality_issue q JOIN file f ON f.id = q.file_id JOIN profile ON profile.id = f.profile_id"
+        f"{where} GROUP BY 1, 2, 3 ORDER BY rows DESC, files DESC, 1, 2, 3 LIMIT :limit"
+    )
+    parameters = {condition.rpartition(":")[2]: value for condition, value in held.items()}
+    return [dict(row) for row in conn.execute(text(query), {**parameters, "limit": limit}).mappings()]
 
 
 def alarms(

@@ -178,3 +178,13 @@ def test_metrics_count_what_happened(people: People, token: Callable[..., str]) 
     assert float(figures["appliance_store_up"]) == 1
     assert float(figures['appliance_backlog{kind="parts_waiting"}']) == 0
     assert "fa_wrong" not in response.text
+
+
+def test_the_box_at_a_glance(still: People, people: People) -> None:
+    seen = still("viewer").get("/health/status").json()
+    assert seen["site"] == "site"
+    assert seen["models"]["milling"]
+    assert seen["database"] == ""
+    assert {"file", "prediction"} <= set(seen["ages"])
+    assert seen["disk_free_bytes"] > 0
+    assert people.nobody.get("/health/status").status_code == 401

@@ -150,6 +150,10 @@ def test_a_file_with_bad_rows_tells_what_is_wrong(box: pipeline.Box, api: Client
     assert api.file(file["id"])["rows_bad"] == 6
     (issue,) = api.issues(file["id"])
     assert (issue["rule"], issue["column"], issue["count"]) == ("range", "torque", 6)
+    (total,) = api.issue_totals(profile=file["profile"], from_=file["arrived_at"])
+    assert (total["rule"], total["column"], total["rows"], total["files"]) == ("range", "torque", 6, 1)
+    assert total["newest_file_id"] == file["id"]
+    assert api.issue_totals(to=file["arrived_at"]) == []
     bad = api.bad_rows(file["id"]).decode()
     assert len(bad.splitlines()) == 7
     assert "outside" in bad

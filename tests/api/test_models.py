@@ -156,3 +156,27 @@ def test_a_profile_tells_all_that_a_form_needs(still: People, name: str) -> None
     assert told["hash"] == profile.hash()
     answer = still("viewer").get("/profiles").json()["items"]
     assert {one["name"] for one in answer} == {"milling", "pump"}
+
+
+def test_the_card_and_its_plots_come_out_of_the_signed_bundle(still: People, shelf: Shelf) -> None:
+    viewer, version = still("viewer"), shelf.milling[0]
+    card = viewer.get(f"/models/{version}/card", params=MILL)
+    assert card.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert card.text.startswith("#")
+    assert version in card.text
+    for plot in ("precision_recall", "calibration", "importance"):
+        picture = viewer.get(f"/models/{version}/plots/{plot}", params=MILL)
+        assert picture.headers["content-type"] == "image/png"
+        assert picture.content.startswith(b"\x89PNG")
+    assert viewer.get(f"/models/{version}/card").text == card.text, "a version tells its profile"
+    assert_problem(viewer.get(f"/models/{version}/plots/other", params=MILL), 404, "not_found")
+    assert_problem(viewer.get("/models/20990101-000000000000/card", params=MILL), 404, "not_found")
+    assert_problem(viewer.get(f"/models/{version}/card", params={"profile": "../keys"}), 404, "not_found")
+
+
+def test_a_plot_that_was_changed_on_the_disk_is_not_shown(people: People, shelf: Shelf, settings: Settings) -> None:
+    version = shelf.milling[0]
+    (settings.models / "milling" / version / "importance.png").write_bytes(b"something else")
+    response = people("viewer").get(f"/models/{version}/plots/importance", params=MILL)
+    assert response.status_code == 422
+    assert response.json()["code"].startswith("bundle.")

@@ -56,6 +56,23 @@ def files(
     return Json(query.page([shown(row) for row in found], limit))
 
 
+@router.get("/issues", response_class=Json, summary="What rows of all files break, by rule and column")
+def totals(
+    api: State,
+    _: Viewer,
+    profile: ProfileName = None,
+    from_: Annotated[Moment, Query(alias="from")] = None,
+    to: Moment = None,
+    limit: Limit = 100,
+) -> Json:
+    """The most frequent first; `from` and `to` are about when a file arrived, `to` itself is left out."""
+    zone = api.settings.timezone
+    first, last = query.moment("from", from_, zone), query.moment("to", to, zone)
+    with api.transaction() as connection:
+        found = queries.issue_totals(connection, profile=profile, from_=first, to=last, limit=limit)
+    return Json({"items": found})
+
+
 @router.get("/files/{file_id}", response_class=Json, summary="A file")
 def file(api: State, file_id: Id, _: Viewer) -> Json:
     with api.transaction() as connection:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from appliance import status
 from appliance.api import metrics
 from appliance.api.auth import Viewer
 from appliance.api.query import refuse_unknown
@@ -46,6 +47,13 @@ def ready(api: State) -> Response:
 def faults(api: State, _: Viewer) -> Json:
     found = api.faults()
     return Json({"items": [fault.as_json() for fault in found]})
+
+
+@router.get("/health/status", response_class=Json, summary="The box at a glance")
+def at_a_glance(api: State, _: Viewer) -> Json:
+    """Services, the schedule's last passes, ages in seconds, what waits, disk. With the database away the rest is told,
+    and `database` says why."""
+    return Json(status.look(api.settings, api.engine).as_dict())
 
 
 @router.get("/whoami", response_class=Json, summary="Who is asking")
