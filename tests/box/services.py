@@ -18,6 +18,7 @@ keys_dir = "/etc/appliance/keys"
 dsn = "postgresql:///appliance?host=/var/run/postgresql"
 api_socket = "/run/appliance/api.sock"
 schedule = "airflow"
+predict_cron = "* * * * *"
 settle_seconds = 0.5
 """
 _DATABASE = (
@@ -82,7 +83,7 @@ def install(box: Box, folder: Path) -> None:
     box.run(_UNITS)
     box.run("install -m 0644 /root/settings /etc/appliance/appliance.toml")
     for statement in _DATABASE:
-        box.run("runuser -u postgres -- psql --quiet --file -", given=f"{statement};")
+        box.run("runuser -u postgres -- psql --quiet --set ON_ERROR_STOP=1 --file -", given=f"{statement};")
     appliance(box, "db migrate")
     box.run(_MODEL)
     box.run("python3 -", given=_SECRETS)
@@ -91,10 +92,11 @@ def install(box: Box, folder: Path) -> None:
     box.run("cd /root/systemd && systemctl enable --quiet $(grep -l '^WantedBy=' *.service *.socket *.target *.timer)")
 
 
-def drop(box: Box, name: str, text: str) -> None:
+def drop(box: Box, machine: str, name: str, text: str) -> None:
     """Drop a file as a machine does."""
-    target = f"/var/lib/appliance/raw_data/{PROFILE}/{name}"
-    box.run(f"runuser -u machines -- sh -c 'umask 0002; cat > {target}.part; mv {target}.part {target}'", given=text)
+    folder = f"/var/lib/appliance/raw_data/{PROFILE}/{machine}"
+    line = f"umask 0002; mkdir -p {folder}; cd {folder}; cat > {name}.part && mv {name}.part {name}"
+    box.run(f"runuser -u machines -- sh -c '{line}'", given=text)
 
 
 def python(box: Box, script: str, *, user: str = "airflow", check: bool = True) -> str:
