@@ -65,6 +65,7 @@ lint: $(STAMP) ## Check style, types, imports and generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd ansible && PATH="$(CURDIR)/$(BIN):$$PATH" ../$(BIN)/ansible-lint --offline -q
 
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix .
