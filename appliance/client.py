@@ -211,7 +211,15 @@ class Client:
         """Files of mended rows that came back of this one."""
         return self._items(f"/files/{file_id}/corrections")
 
-    # Machines and alarms
+    # The plant, machines and alarms
+
+    def ages(self) -> Json:
+        """The newest reading, file and prediction of machines, and ``now`` by the same clock."""
+        return self._json("GET", "/ages")
+
+    def day(self, **filters: Any) -> Json:
+        """What came since midnight in plant time, and what became of it. Filters are those of ``GET /day``."""
+        return self._json("GET", "/day", params=_given(**{k.rstrip("_"): v for k, v in filters.items()}))
 
     def machines(self, profile: str | None = None) -> list[Json]:
         return self._items("/machines", profile=profile)
@@ -272,6 +280,12 @@ class Client:
 
     def whoami(self) -> Json:
         return self._json("GET", "/whoami")
+
+    def sign_out(self) -> None:
+        """End the session that this client passes on, in the database and so in the browser."""
+        response = self._attempt("POST", "/sign-out")
+        if not (response.is_success or response.is_redirect):
+            self._refuse(response)
 
     def people(self) -> list[str]:
         """Names that a station offers to whoever stands before it."""
