@@ -221,11 +221,15 @@ class Client:
         """What came since midnight in plant time, and what became of it. Filters are those of ``GET /day``."""
         return self._json("GET", "/day", params=_given(**{k.rstrip("_"): v for k, v in filters.items()}))
 
-    def machines(self, profile: str | None = None) -> list[Json]:
-        return self._items("/machines", profile=profile)
+    def machines(self, profile: str | None = None, machine: str | None = None) -> list[Json]:
+        """How each was last, its open alarm, and what is wrong with it."""
+        return self._items("/machines", profile=profile, machine=machine)
 
-    def alarms(self, state: str = "open", **filters: Any) -> list[Json]:
-        return list(self._pages("/alarms", None, {"state": state, **filters}))
+    def alarms(self, state: str = "open", *, at_most: int | None = None, **filters: Any) -> list[Json]:
+        return list(self._pages("/alarms", at_most, {"state": state, **filters}))
+
+    def alarm(self, alarm_id: int) -> Json:
+        return self._json("GET", f"/alarms/{alarm_id}")
 
     def ack(self, alarm_id: int, note: str = "") -> Json:
         return self._json("POST", f"/alarms/{alarm_id}/ack", json={"note": note})

@@ -44,6 +44,22 @@ def whole(models: Models, row: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
+def machine(models: Models, row: Mapping[str, Any], reason: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A machine as it was last; ``reason`` is the prediction of its ``reason_id``, where it is still there."""
+    profile = _profile(models, row["profile"])
+    said = {**row, "verdict": None, "threshold": profile.threshold if profile else None, "reason": None}
+    if profile is not None and row["last_failing"] is not None:
+        said["verdict"] = answer.verdict(profile, row["last_failing"])
+    if reason is not None:
+        known = whole(models, reason).get("reason")
+        said["reason"] = known and {**known, "read_at": reason["read_at"], "prediction_id": reason["id"]}
+    if said["reason"] is None and row["alarm"] is not None:
+        # Of a model that is gone: what was said when the alarm opened.
+        told = {"read_at": row["alarm"]["opened_at"], "prediction_id": row["reason_id"]}
+        said["reason"] = {**row["alarm"]["details"], **told} if row["alarm"]["details"] else None
+    return said
+
+
 def _profile(models: Models, name: str) -> Profile | None:
     try:
         return models.get(name).profile

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, text
 
 from appliance.errors import NotFound
-from appliance.store.search import PredictionFilter, prediction, predictions
+from appliance.store.search import PredictionFilter, prediction, predictions, whole
 
 __all__ = [
     "AlarmState",
@@ -27,6 +27,7 @@ __all__ = [
     "outcomes",
     "prediction",
     "predictions",
+    "whole",
 ]
 
 AlarmState = Literal["open", "acknowledged", "snoozed", "closed"]
@@ -118,20 +119,25 @@ def alarms(
     conn: Connection,
     *,
     state: AlarmState | None = None,
+    closed: bool | None = None,
     profile: str | None = None,
     machine: str | None = None,
     limit: int = 100,
     after_id: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Episodes, newest first. A snoozed one that is acknowledged too counts as snoozed."""
+    """Episodes, newest first. A snoozed one that is acknowledged too counts as snoozed; ``outcome`` is what was told of
+    it last, None before that."""
     query = (
         f"SELECT a.id, {_ALARM_STATE} AS state, profile.name AS profile, m.name AS machine, a.opened_at, a.last_seen_at,"
         " a.rows, a.probability, a.first_prediction_id, a.last_prediction_id, a.details, a.acknowledged_at,"
-        " a.acknowledged_by, a.note, a.snoozed_until, a.closed_at, a.close_reason"
+        " a.acknowledged_by, a.note, a.snoozed_until, a.closed_at, a.close_reason,"
+        " (SELECT o.kind FROM outcome o WHERE o.machine_id = a.machine_id AND o.alarm_id = a.id"
+        " ORDER BY o.id DESC LIMIT 1) AS outcome"
         " FROM alarm a JOIN machine m ON m.id = a.machine_id JOIN profile ON profile.id = m.profile_id"
     )
     conditions = {
         f"{_ALARM_STATE} = :state": state,
+        "(a.closed_at IS NOT NULL) = :closed": closed,
         "profile.name = :profile": profile,
         "m.name = :machine": machine,
         "a.id < :after_id": after_id,
@@ -139,14 +145,22 @@ def alarms(
     return _listed(conn, query, conditions, "a.id DESC", limit)
 
 
-def machines(conn: Connection, profile: str | None = None) -> list[dict[str, Any]]:
-    """Every machine with its last timely reading and its open alarm's id, by profile and name."""
+def machines(conn: Connection, profile: str | None = None, machine: str | None = None) -> list[dict[str, Any]]:
+    """Every machine with its last timely reading, the verdicts of its last rows (the oldest first) and its open alarm,
+    by profile and name. ``reason_id``: the prediction that says what is wrong with it, None where nothing is."""
     query = (
         "SELECT m.id, m.name, profile.name AS profile, s.last_id, s.last_probability, s.last_failing,"
-        " s.last_predicted_at, s.last_read_at, s.alarm_id, s.recent -> -1 AS last_row"
+        " s.last_predicted_at, s.last_read_at, s.verdicts, s.alarm_id, s.recent -> -1 AS last_row,"
+        f" CASE WHEN a.id IS NULL THEN NULL ELSE jsonb_build_object('id', a.id, 'state', {_ALARM_STATE},"
+        " 'opened_at', a.opened_at, 'last_seen_at', a.last_seen_at, 'rows', a.rows, 'probability', a.probability,"
+        " 'acknowledged_at', a.acknowledged_at, 'acknowledged_by', a.acknowledged_by, 'note', a.note,"
+        " 'snoozed_until', a.snoozed_until, 'details', a.details) END AS alarm,"
+        " coalesce(a.last_prediction_id, CASE WHEN s.last_failing THEN s.last_id END) AS reason_id"
         " FROM machine m JOIN profile ON profile.id = m.profile_id LEFT JOIN machine_state s ON s.machine_id = m.id"
+        " LEFT JOIN alarm a ON a.id = s.alarm_id AND a.closed_at IS NULL"
     )
-    return _listed(conn, query, {"profile.name = :profile": profile}, "profile.name, m.name", None)
+    conditions = {"profile.name = :profile": profile, "m.name = :machine": machine}
+    return _listed(conn, query, conditions, "profile.name, m.name", None)
 
 
 def models(conn: Connection, profile: str | None = None) -> list[dict[str, Any]]:

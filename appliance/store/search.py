@@ -9,7 +9,7 @@ silent for a month.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -82,21 +82,25 @@ def predictions(
 
 def prediction(conn: Connection, prediction_id: int) -> dict[str, Any]:
     """One row with its ``features`` and ``modes`` (missing is None), their names, and the model's ``card``."""
-    found = (
-        conn.execute(
-            text(
-                f"SELECT {_COLUMNS}, p.features, p.modes, profile.name AS profile, machine.name AS machine,"
-                " model.version AS model_version, model.features AS feature_names, model.modes AS mode_names, model.card"
-                f" FROM prediction AS p {_NAMES} WHERE p.id = :id"
-            ),
-            {"id": prediction_id},
-        )
-        .mappings()
-        .first()
-    )
-    if found is None:
+    found = whole(conn, [prediction_id])
+    if not found:
         raise NotFound(f"There is no prediction {prediction_id}.")
-    return _readable(dict(found))
+    return found[prediction_id]
+
+
+def whole(conn: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Rows by id as :func:`prediction` gives them; those that are not there any more are left out."""
+    if not ids:
+        return {}
+    found = conn.execute(
+        text(
+            f"SELECT {_COLUMNS}, p.features, p.modes, profile.name AS profile, machine.name AS machine,"
+            " model.version AS model_version, model.features AS feature_names, model.modes AS mode_names, model.card"
+            f" FROM prediction AS p {_NAMES} WHERE p.id = ANY(:ids)"
+        ),
+        {"ids": list(ids)},
+    )
+    return {row["id"]: _readable(dict(row)) for row in found.mappings()}
 
 
 def _only_in_order(conn: Connection, only: bool) -> None:

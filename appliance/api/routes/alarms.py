@@ -13,6 +13,7 @@ from appliance.api.auth import Operator, Viewer
 from appliance.api.query import Cursor, Id, Limit, ProfileName, Text
 from appliance.api.respond import Json
 from appliance.api.state import State
+from appliance.errors import NotFound
 from appliance.store import alarms as store
 from appliance.store import queries
 from appliance.store.engine import Connection
@@ -38,20 +39,28 @@ class Pause(BaseModel):
 def alarms(
     api: State,
     _: Viewer,
-    state: Annotated[Literal["open", "acknowledged", "snoozed", "closed", "all"], Query()] = "open",
+    state: Annotated[Literal["open", "acknowledged", "snoozed", "current", "closed", "all"], Query()] = "open",
     profile: ProfileName = None,
     machine: Text = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Json:
-    """`open`: nobody looks after it yet. A snoozed one is open or acknowledged again once its pause is over."""
-    wanted = None if state == "all" else state
+    """`open`: nobody looks after it yet. A snoozed one is open or acknowledged again once its pause is over. `current`: all
+    that are not closed. `outcome` is what was told of it last."""
+    wanted = None if state == "all" or state == "current" else state
+    closed = False if state == "current" else None
     after = query.after(cursor)
     with api.transaction() as connection:
         found = queries.alarms(
-            connection, state=wanted, profile=profile, machine=machine, limit=limit + 1, after_id=after
+            connection, state=wanted, closed=closed, profile=profile, machine=machine, limit=limit + 1, after_id=after
         )
     return Json(query.page(found, limit))
+
+
+@router.get("/alarms/{alarm_id}", response_class=Json, summary="An alarm")
+def alarm(api: State, alarm_id: Id, _: Viewer) -> Json:
+    with api.transaction() as connection:
+        return Json(_alarm(connection, alarm_id))
 
 
 @router.post("/alarms/{alarm_id}/ack", response_class=Json, summary="Say that somebody looks after it")
@@ -71,4 +80,7 @@ def snooze(api: State, alarm_id: Id, _: Operator, pause: Pause) -> Json:
 
 
 def _alarm(connection: Connection, alarm_id: int) -> dict[str, Any]:
-    return queries.alarms(connection, limit=1, after_id=alarm_id + 1)[0]
+    found = queries.alarms(connection, limit=1, after_id=alarm_id + 1)
+    if not found or found[0]["id"] != alarm_id:
+        raise NotFound(f"There is no alarm {alarm_id}.")
+    return found[0]
