@@ -9,14 +9,14 @@ export UV_SYSTEM_CERTS ?= 1
 STAMP := $(VENV)/.installed
 LOCK := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 # What a box carries of it, so that training, tests and Ansible stay off it.
-BOX_EXTRAS := airflow
+BOX_EXTRAS := airflow ui
 DEMO_DIR ?= .demo
 DATA ?=
 ARGS ?=
 DEBIAN ?= 12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults bench bench-schedule generate lock
+.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults soak bench bench-schedule bench-box generate lock
 
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test-box: $(STAMP) ## Boot a Debian and test on it what needs a whole machine; a
 test-schedule: $(STAMP) ## Run the box under a real scheduler for minutes, and kill it in the middle
 	$(BIN)/python -m pytest -m schedule $(ARGS)
 
+soak: $(STAMP) ## The long counts: Debian 13, and thirty power cuts (seed: APPLIANCE_BOX_SEED)
+	APPLIANCE_BOX_DEBIAN=13 APPLIANCE_BOX_POWER_CUTS=30 $(BIN)/python -m pytest -m box --capture=no $(ARGS)
+
 faults: $(STAMP) ## Kill passes at every mutating call, and count rows afterwards
 	$(BIN)/python -m pytest -m faults $(ARGS)
 
@@ -59,6 +62,9 @@ bench: $(STAMP) ## Time each step of a large file beside its limits (ARGS="--row
 
 bench-schedule: $(STAMP) ## Measure Airflow's tree and the way of a file through the schedule (ARGS="--parts idle flow --minutes 5 --write")
 	$(BIN)/python -m tests.bench.schedule $(ARGS)
+
+bench-box: $(STAMP) ## Set up a box and measure what it takes when idle; as root (ARGS=--write renews the page)
+	$(BIN)/python -m tests.box.bench $(ARGS)
 
 lint: $(STAMP) ## Check style, types, imports and generated files
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from appliance import bundle, children, demo_airflow, demo_screen, outputs, pipeline, ports, signing
+from appliance import bundle, children, demo_airflow, demo_screen, demo_ui, outputs, pipeline, ports, signing
 from appliance import settings as box_settings
 from appliance.cli.output import emit, hint
 from appliance.errors import ApiAway, ApplianceError, Conflict, StoreAway, UsageError
@@ -52,6 +52,7 @@ class Wishes:
     rows_per_file: int
     port: int
     airflow: bool
+    ui: bool
     as_json: bool
 
 
@@ -96,6 +97,9 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
     box = replace(box, settings=settings.model_copy(update={"api_token": SecretStr(schedule)}))
     log = stack.enter_context((folder / "api.log").open("ab"))
     api = stack.enter_context(children.python(["-m", "appliance", "api"], environment, log))
+    shown = {}
+    if wishes.ui and demo_ui.installed(_tell):
+        shown = {"screens": demo_ui.start(stack, environment, folder)}
     airflow = {}
     if wishes.airflow:
         known = demo_airflow.environment(environment, folder, schedule)
@@ -107,15 +111,18 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
     plant = stack.enter_context(children.python(_plant(wishes, settings), environment, plant_log))
     if wishes.once:
         return _once(wishes, box, plant, version, since, started)
+    for child in shown.values():
+        demo_ui.wait(settings, child)
     lines = [
         f"API      {settings.base_url}  (described at {settings.base_url}/docs)",
         f"User     {user}, engineer, until tomorrow; token, shown this once: {token}",
         f"Model    {version}, profile {wishes.profile}",
         f"Drop     {settings.raw / wishes.profile}",
+        *(demo_ui.lines(settings, box.engine) if shown else ()),
         *(demo_airflow.lines(settings) if wishes.airflow else ()),
         "Ctrl-C stops everything.",
     ]
-    _show(wishes, box, {"API": api, "plant": plant, **airflow}, lines)
+    _show(wishes, box, {"API": api, "plant": plant, **shown, **airflow}, lines)
     return 0
 
 
@@ -197,12 +204,14 @@ def _schedule(box: pipeline.Box, progress: Progress) -> None:
 def _settings(folder: Path, dsn: str, wishes: Wishes) -> Settings:
     port = ports.choose(wishes.port)
     airflow_port = ports.choose(AIRFLOW_PORT if wishes.port else 0, port)
+    ui_port = ports.choose(demo_ui.PORT if wishes.port else 0, port, airflow_port)
     return box_settings.load(
         data_dir=folder / "data",
         dsn=dsn,
         api_host="127.0.0.1",
         api_port=port,
         airflow_port=airflow_port,
+        ui_port=ui_port,
         schedule="airflow" if wishes.airflow else "other",
         settle_seconds=0.2 if wishes.once else 1.0,
         site="demo",
@@ -218,6 +227,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "APPLIANCE_API_HOST": settings.api_host,
         "APPLIANCE_API_PORT": str(settings.api_port),
         "APPLIANCE_AIRFLOW_PORT": str(settings.airflow_port),
+        "APPLIANCE_UI_PORT": str(settings.ui_port),
         "APPLIANCE_SCHEDULE": settings.schedule,
         "APPLIANCE_SETTLE_SECONDS": str(settings.settle_seconds),
         "APPLIANCE_SITE": settings.site,

@@ -69,6 +69,15 @@ class Settings(BaseSettings):
         180, le=3_650, description="Days after which a station has to sign in again; it may rest."
     )
 
+    ui_host: str = Field("127.0.0.1", description="Address that the screens listen on.")
+    ui_port: int = Field(8501, ge=1, le=65535, description="Port that the screens listen on.")
+    ui_url: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?$",
+        description="Where people find the screens, with the path that a proxy gives them. Default: from host and port.",
+    )
+    ui_upload_mb: Count = Field(512, description="Largest file in MiB that a screen takes.")
+
     settle_seconds: float = Field(2.0, ge=0, le=600, description="Time between the two looks at a new file.")
     file_limit_mb: Count = Field(2048, description="Largest file in MiB that is taken from the drop folder.")
     line_limit_kb: Count = Field(1024, description="Longest line in KiB before a file is refused.")
@@ -188,6 +197,11 @@ class Settings(BaseSettings):
     def reachable_url(self) -> str:
         """Where a person opens a page of this box."""
         return (self.public_url or self.base_url).rstrip("/")
+
+    @property
+    def screens_url(self) -> str:
+        """Where a person opens the screens."""
+        return (self.ui_url or f"http://{self.ui_host}:{self.ui_port}").rstrip("/")
 
     @property
     def base_url(self) -> str:

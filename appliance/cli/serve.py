@@ -1,4 +1,4 @@
-"""``appliance api`` and ``appliance demo``: what keeps running until it is told to stop."""
+"""``appliance api``, ``appliance ui`` and ``appliance demo``: what keeps running until it is told to stop."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from appliance.cli.output import JsonFlag
 
 def register(app: typer.Typer) -> None:
     app.command()(api)
+    app.command()(ui)
     app.command()(demo)
 
 
@@ -20,6 +21,13 @@ def api() -> None:
     from appliance.api.serve import main
 
     main()
+
+
+def ui() -> None:
+    """Show the screens to browsers, on the address and port that the settings say; they ask the API."""
+    from appliance import screens, settings
+
+    screens.become(settings.load())
 
 
 def demo(
@@ -38,6 +46,7 @@ def demo(
         bool,
         typer.Option("--no-airflow", help="Let the demo's own loop keep the schedule, as with --once."),
     ] = False,
+    no_ui: Annotated[bool, typer.Option("--no-ui", help="Leave the screens out, as with --once.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Everything on this machine, no root: a database, a model, the API, a plant with faults, predictions."""
@@ -45,6 +54,6 @@ def demo(
 
     wishes = demonstration.Wishes(
         data=data, profile=profile, folder=folder, once=once, machines=machines, rows_per_file=rows_per_file or (250 if once else 5), port=port,
-        airflow=not (no_airflow or once), as_json=as_json,
+        airflow=not (no_airflow or once), ui=not (no_ui or once), as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(demonstration.run(wishes))
