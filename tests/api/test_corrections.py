@@ -247,3 +247,14 @@ def test_parquet_alone_cannot_come_back_as_csv(box: pipeline.Box) -> None:
 
     with pytest.raises(Conflict, match="takes no CSV"):
         corrections.check(b"", file_of("mill-1"), profile, datetime.now(UTC))
+
+
+def test_what_rows_break_is_counted_over_all_files(box: pipeline.Box, api: Client, bad: dict[str, Any]) -> None:
+    drop(box.settings, "later.csv", lines(8, bad=3))
+    pipeline.ingest(box)
+    newest = max(file["id"] for file in api.files())
+    (total,) = api.issue_totals(profile="milling")
+    assert (total["column"], total["rows"], total["files"], total["newest_file_id"]) == ("torque", 7, 2, newest)
+    assert api.issue_totals(profile="pump") == []
+    assert api.issue_totals(from_="2999-01-01") == []
+    assert api.issue_totals(to=bad["arrived_at"]) == []
