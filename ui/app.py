@@ -25,6 +25,7 @@ def main() -> None:
     chosen = st.navigation(_menu(here, trouble), position="sidebar" if here else "hidden")
     if here is not None:
         sidebar.show(here)
+    frame.told()
     chosen.run()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import streamlit as st
 
@@ -17,20 +18,22 @@ from ui.texts import t
 
 # How often a page looks whether what was away is back.
 _WAIT_SECONDS = 3
+_DONE = "_done"
 _AWAY = (ApiAway, StoreAway, NotReady)
 # Nothing new for so long is worth a sign: files come every minute or so.
 OLD_SECONDS = 3600
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
-    """Errors of the API become a sentence; what is away is waited for, and the page comes back by itself."""
+def guarded(*, waits: bool = True) -> Iterator[None]:
+    """Errors of the API become a sentence; what is away is waited for, and the page comes back by itself. ``waits``:
+    whether somebody has to wait; what renews itself does not need it."""
     try:
         yield
     except Unauthorized:
         signed_out()
     except _AWAY as error:
-        away(error)
+        away(error, waits=waits)
     except ApplianceError as error:
         refused(error)
 
@@ -43,11 +46,13 @@ def refused(error: ApplianceError) -> None:
             st.markdown(f"- {words.plain('; '.join(row.get('reasons', ())))}")
 
 
-def away(error: ApplianceError) -> None:
+def away(error: ApplianceError, *, waits: bool = True) -> None:
     """The sentence, and a look every few seconds whether it is over."""
     at = words.when(words.now(), session.zone(), seconds=True)
     st.warning(f"{_sentence(error)}\n\n{t('frame.away', at=at)}", icon=":material/cloud_off:")
 
+    if not waits:
+        return
     first = True
 
     def look() -> None:
@@ -103,10 +108,22 @@ def live(body: Callable[[Here], None], *, every: float = 10.0) -> None:
     """
 
     def draw() -> None:
-        with guarded():
+        with guarded(waits=False):
             body(session.here())
 
     st.fragment(draw, run_every=every)()
+
+
+def done(text: str) -> NoReturn:
+    """Something was done: draw the page anew with a word about it."""
+    st.session_state[_DONE] = text
+    st.rerun(scope="app")
+
+
+def told() -> None:
+    """The word that :func:`done` left."""
+    if text := st.session_state.pop(_DONE, ""):
+        st.success(words.plain(text), icon=":material/check_circle:")
 
 
 def style() -> None:
