@@ -60,6 +60,9 @@ def command(settings: Settings, path: Path) -> list[str]:
         "browser.serverAddress": url.hostname or settings.ui_host,
         "browser.serverPort": url.port or (443 if url.scheme == "https" else 80),
         "browser.gatherUsageStats": "false",
+        # Blue: red is for alarms.
+        "theme.light.primaryColor": "#1f5fae",
+        "theme.dark.primaryColor": "#7db4f5",
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
         "client.showErrorLinks": "false",

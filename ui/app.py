@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
 
@@ -11,9 +12,12 @@ from ui import frame, pages, session, sidebar
 from ui.session import Here
 from ui.texts import t
 
+# Our own: Streamlit would have a browser fetch a named one from the internet.
+_ICON = str(Path(__file__).parent / "icon.svg")
+
 
 def main() -> None:
-    st.set_page_config(page_title=t("pages.title"), page_icon=":material/factory:", layout="wide")
+    st.set_page_config(page_title=t("pages.title"), page_icon=_ICON, layout="wide")
     frame.style()
     here: Here | None = None
     trouble: ApplianceError | None = None

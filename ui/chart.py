@@ -33,7 +33,9 @@ def history(here: Here, rows: Sequence[dict[str, Any]], threshold: float | None)
     said = t("chart.summary", n=len(rows), failing=count, p=words.probability(highest))
     since, until = _at(here, rows[-1]), _at(here, rows[0])
     st.caption(f"{said} {t('chart.span', since=words.when(since, here.zone), until=words.when(until, here.zone))}")
-    x = {"field": "at", "type": "temporal", "title": t("chart.time", zone=here.zone.key)}
+    clock = "%H:%M" if since.date() == until.date() else "%m-%d %H:%M"
+    axis = {"format": clock, "labelOverlap": True}
+    x = {"field": "at", "type": "temporal", "title": t("chart.time", zone=here.zone.key), "axis": axis}
     scale = {"domain": [0, 1]}
     y = {"field": "p", "type": "quantitative", "scale": scale, "title": t("chart.probability"), "axis": {"format": "%"}}
     kinds = [passing, failing]

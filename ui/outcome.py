@@ -55,6 +55,7 @@ def ask(here: Here, key: str, kinds: Sequence[Kind], **about: Any) -> None:
 
 def listed(here: Here, told: Sequence[dict[str, Any]]) -> None:
     """What was told, the newest first."""
+    lines = []
     for one in told:
         said = t(
             "outcome.line",
@@ -63,7 +64,8 @@ def listed(here: Here, told: Sequence[dict[str, Any]]) -> None:
             who=words.plain(one["who"]),
         )
         note = f": {words.plain(one['note'])}" if one["note"] else ""
-        st.markdown(f"- {said}{note}")
+        lines.append(f"- {said}{note}")
+    st.markdown("\n".join(lines))
 
 
 def _in_plant(at: datetime | None, here: Here) -> datetime | None:

@@ -20,6 +20,7 @@ _MORE = 50
 
 def show(here: Here) -> None:
     st.title(t("pages.alarms"), anchor=False)
+    frame.live(frame.ages, every=_EVERY_SECONDS)
     chosen = st.query_params.get("alarm", "")
     if chosen:
         with frame.guarded():
@@ -29,7 +30,6 @@ def show(here: Here) -> None:
 
 
 def _current(here: Here) -> None:
-    frame.ages(here)
     found = here.api.alarms("current")
     if not found:
         st.markdown(t("alarms.none"))
@@ -68,9 +68,10 @@ def _closed(here: Here) -> None:
             st.rerun()
 
 
-def closed_line(here: Here, one: dict[str, Any]) -> None:
+def closed_line(here: Here, one: dict[str, Any], label: str = "") -> None:
+    """A closed alarm, what it was, and the way to it; ``label`` is what the link says, the machine where it is empty."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        links.link("alarms", words.plain(one["machine"]), alarm=one["id"])
+        links.link("alarms", label or words.plain(one["machine"]), alarm=one["id"])
         st.markdown(f"**{alarm.became(one)}**", width="content")
         opened, closed = (words.when(one[name], here.zone) for name in ("opened_at", "closed_at"))
         text = words.plain(one["details"].get("text", ""))

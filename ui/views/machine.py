@@ -122,7 +122,7 @@ def _past(here: Here, profile: str, name: str) -> None:
         found = here.api.alarms("closed", profile=profile, machine=name, at_most=_MOST_ALARMS)
         with st.container(gap="xsmall"):
             for one in found:
-                alarms.closed_line(here, one)
+                alarms.closed_line(here, one, t("machine.alarm", id=one["id"]))
         told = list(here.api.outcomes(profile=profile, machine=name, at_most=_MOST_ALARMS))
         if told:
             st.markdown(t("machine.told"))

@@ -21,6 +21,7 @@ _LINES = 3
 
 
 def show(here: Here) -> None:
+    st.title(t("shift.title"), anchor=False)
     with st.container(key="no_print", gap="small"):
         hours = st.segmented_control(
             t("shift.hours"), _HOURS, default=_HOURS[0], format_func=lambda n: t("shift.span", n=n), key="shift_hours", required=True
@@ -28,7 +29,6 @@ def show(here: Here) -> None:
         st.caption(t("shift.print"))
     now = words.now()
     since = now - timedelta(hours=hours or _HOURS[0])
-    st.title(t("shift.title"), anchor=False)
     with frame.guarded():
         _sheet(here, since, now)
 
@@ -92,12 +92,14 @@ def _day(here: Here, since: datetime) -> None:
     figures = {name: words.number(value) for name, value in day.items() if isinstance(value, int)}
     st.markdown(t("shift.figures", **figures))
     bad = list(here.api.files(criticality="high", from_=since, at_most=_MOST))
+    lines = []
     for one in bad[:5]:
         why = one["sentence"] or t(
             "shift.bad_rows", bad=words.number(one["rows_bad"]), rows=words.number(one["rows_in"])
         )
         at = words.when(one["arrived_at"], here.zone)
-        st.markdown(f"- {t('shift.file', name=words.plain(one['name']), at=at, why=words.plain(why))}")
+        lines.append(f"- {t('shift.file', name=words.plain(one['name']), at=at, why=words.plain(why))}")
+    st.markdown("\n".join(lines))
 
 
 def _record(here: Here, now: datetime) -> None:
