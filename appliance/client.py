@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 from urllib.parse import quote
 
 from appliance import errors
@@ -31,6 +31,7 @@ SESSION_COOKIE = "appliance_session"
 
 _START = "Is it running? `appliance api` starts it."
 _FORMATS = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
+_BLOCK = 1024 * 1024
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 30.0
 # A part of 100,000 rows on a small box that is busy otherwise.
@@ -117,6 +118,34 @@ class Client:
         data = file.read_bytes() if isinstance(file, Path) else file
         query = _given(profile=profile, machine=machine, time=time)
         return self._post_predict(data, _FORMATS[suffix], query, idempotency_key)
+
+    # A file that a person hands in
+
+    def check_file(self, file: BinaryIO, *, name: str, profile: str | None = None, machine: str | None = None) -> Json:
+        """What is bad in a CSV or Parquet file (as its ``name`` says). Its bytes go by in pieces; nothing is predicted."""
+        suffix = ".parquet" if name.lower().endswith((".parquet", ".pq")) else ".csv"
+        blocks = iter(lambda: file.read(_BLOCK), b"")
+        query = _given(name=name, profile=profile, machine=machine)
+        headers = {"content-type": _FORMATS[suffix]}
+        return self._json(
+            "POST", "/file-checks", content=blocks, headers=headers, params=query, timeout=_PREDICT_SECONDS
+        )
+
+    def file_check(self, check_id: str) -> Json:
+        return self._json("GET", f"/file-checks/{_step(check_id)}")
+
+    def predict_next(self, check_id: str) -> Json:
+        """Predict and store the next good rows of a checked file; call it until ``done``."""
+        return self._json("POST", f"/file-checks/{_step(check_id)}/predict", timeout=_PREDICT_SECONDS)
+
+    def file_check_rows(self, check_id: str, **filters: Any) -> list[Json]:
+        """Predicted rows, those likeliest to fail first. Filters: ``verdict``, ``limit``, ``offset``."""
+        return self._items(f"/file-checks/{_step(check_id)}/rows", **filters)
+
+    def forget_file_check(self, check_id: str) -> None:
+        self._send("DELETE", f"/file-checks/{_step(check_id)}")
+
+    # Stored predictions
 
     def predict_part(self, part_id: int) -> Json:
         """Predict one waiting part: ``{part_id, rows, failing, already}``; Conflict where another does it right now."""

@@ -66,6 +66,19 @@ def feature_frame(profile: Profile, rows: pl.DataFrame, history: pl.DataFrame | 
     return _with_windows(frame, windows, history) if windows else frame
 
 
+def carried(profile: Profile, history: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame | None:
+    """The ``history`` of what follows ``rows``: the last rows of each machine that windows look back at; else None."""
+    if not profile.history_rows:
+        return None
+    columns = [MACHINE, TIME, *dict.fromkeys(f.window.column for f in profile.features if f.window is not None)]
+    seen = rows.select(columns)
+    if history is not None:
+        seen = pl.concat([history.select(pl.col(name).cast(seen.schema[name]) for name in columns), seen])
+    return (
+        seen.sort(MACHINE, TIME, maintain_order=True).group_by(MACHINE, maintain_order=True).tail(profile.history_rows)
+    )
+
+
 def matrix(profile: Profile, rows: pl.DataFrame, history: pl.DataFrame | None = None) -> NDArray[np.float32]:
     """The model's input, shape (rows, len(profile.matrix_names)), float32, C-contiguous; missing is NaN."""
     return matrix_of(profile, feature_frame(profile, rows, history))

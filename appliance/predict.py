@@ -75,8 +75,11 @@ def predict_rows(
     settings: Settings,
     *,
     file_id: int | None = None,
+    before: pl.DataFrame | None = None,
 ) -> Predicted:
     """Score rows that passed the contract and store them with the features used.
+
+    ``before``: earlier rows of the same file, for windows, as :func:`appliance.features.carried` gives them.
 
     ``frame`` is of the shape that :mod:`appliance.quality` gives. Rows of the web application are somebody's question,
     not a reading: they move neither the state of a machine nor its alarms.
@@ -89,7 +92,10 @@ def predict_rows(
     states: dict[int, MachineState] = {}
     if profile.history_rows:
         states = _states(connection, named, moves)
-    featured = features.feature_frame(profile, frame, history_of(profile, states, names))
+    history = history_of(profile, states, names)
+    if before is not None:
+        history = features.carried(profile, history, before)
+    featured = features.feature_frame(profile, frame, history)
     matrix = features.matrix_of(profile, featured)
     scores = _score(served, matrix, settings.chunk_rows)
     if moves and not profile.history_rows:

@@ -100,17 +100,29 @@ class Reader:
 
 
 def open_file(
-    path: Path, form: Format, profile: Profile, *, batch_rows: int = BATCH_ROWS, line_limit: int = LINE_LIMIT
+    path: Path,
+    form: Format,
+    profile: Profile,
+    *,
+    batch_rows: int = BATCH_ROWS,
+    line_limit: int = LINE_LIMIT,
+    row_limit: int | None = None,
+    complete: bool = False,
 ) -> Reader:
-    """Open a claimed copy; its last line may have been cut off where the profile says that lines always end."""
+    """Open a claimed copy; its last line may have been cut off where the profile says that lines always end, unless the
+    file is known to be ``complete``. Refused beyond ``row_limit`` rows."""
     if form == "parquet":
-        return _parquet(path, profile, batch_rows)
-    source = path.open("rb")
-    try:
-        return _csv(source, profile, batch_rows, line_limit, must_end=profile.file.ends_with_newline)
-    except BaseException:
-        source.close()
-        raise
+        reader = _parquet(path, profile, batch_rows)
+    else:
+        source = path.open("rb")
+        try:
+            must_end = profile.file.ends_with_newline and not complete
+            reader = _csv(source, profile, batch_rows, line_limit, must_end=must_end)
+        except BaseException:
+            source.close()
+            raise
+    reader.row_limit = row_limit
+    return reader
 
 
 def read_bytes(

@@ -14,7 +14,7 @@ import polars as pl
 
 from appliance import bundle, features, quality, reader, signing
 from appliance.errors import FileRefused, UsageError
-from appliance.profile import MACHINE, ROW, TIME, Profile
+from appliance.profile import ROW, Profile
 from appliance.quality import Issue
 from appliance.reasons import reason
 from appliance.scorer import Scorer, Scores
@@ -105,7 +105,7 @@ def score_file(
                 if done.good == featured.height:
                     writer.writerow(_header(description, featured))
                 writer.writerows(_lines(description, featured, scores))
-            history = _carried(description, history, checked.good)
+            history = features.carried(description, history, checked.good)
         done.issues = checker.issues()
     return done
 
@@ -136,19 +136,6 @@ def _opened(settings: Settings, file: Path, profile: Profile) -> reader.Reader:
         profile,
         batch_rows=settings.batch_rows,
         line_limit=settings.line_limit_kb * 1024,
-    )
-
-
-def _carried(profile: Profile, history: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame | None:
-    """The rows that windows of the next batch will look back at."""
-    if not profile.history_rows:
-        return None
-    columns = [MACHINE, TIME, *dict.fromkeys(f.window.column for f in profile.features if f.window is not None)]
-    seen = rows.select(columns)
-    if history is not None:
-        seen = pl.concat([history, seen])
-    return (
-        seen.sort(MACHINE, TIME, maintain_order=True).group_by(MACHINE, maintain_order=True).tail(profile.history_rows)
     )
 
 

@@ -182,6 +182,11 @@ class Settings(BaseSettings):
         return self.data_dir / "work"
 
     @property
+    def uploads(self) -> Path:
+        """Files that people have checked over the API, for some hours."""
+        return self.data_dir / "uploads"
+
+    @property
     def keys(self) -> Path:
         return self.keys_dir or self.data_dir / "keys"
 

@@ -92,23 +92,8 @@ def _reasons(profile: Profile, done: Predicted) -> Iterator[dict[str, Any]]:
 
 def _table(profile: Profile, done: Predicted, rows: Rows) -> pl.DataFrame:
     """One line a row that came; columns of the prediction start with an underscore, like no column of a profile."""
-    scores = done.scores
-    texts: list[str | None] = [None] * len(scores.failing)
-    for at, values in zip(np.flatnonzero(scores.failing).tolist(), _reasons(profile, done), strict=True):
-        texts[at] = reasons.reason(profile, values, scores.modes[at].tolist()).text
-    added = {
-        "_id": pl.Series(range(done.first_id, done.first_id + len(texts)), dtype=pl.Int64),
-        "_probability": pl.Series(_rounded(scores.probability), dtype=pl.Float64),
-        "_failing": pl.Series(scores.failing),
-        **{
-            f"_mode_{mode.name}": pl.Series(_rounded(scores.modes[:, at]), dtype=pl.Float64)
-            for at, mode in enumerate(profile.modes)
-        },
-        "_reason": pl.Series(texts, dtype=pl.String),
-        "_late": pl.Series((done.flags & LATE) > 0),
-        "_outside": pl.Series((done.flags & OUTSIDE) > 0),
-        "_rejected": pl.Series([None] * len(texts), dtype=pl.String),
-    }
+    added = columns(profile, done)
+    added["_rejected"] = pl.Series([None] * done.frame.height, dtype=pl.String)
     table = done.frame.with_columns(**added)
     if rows.rejected:
         refused = pl.DataFrame(
@@ -121,6 +106,26 @@ def _table(profile: Profile, done: Predicted, rows: Rows) -> pl.DataFrame:
         table = pl.concat([table, refused], how="diagonal").sort(ROW)
     front = [ROW, *(name for name in table.columns if name.startswith("_") and name not in added and name != ROW)]
     return table.select(*front, pl.exclude(*front, *added), *added)
+
+
+def columns(profile: Profile, done: Predicted) -> dict[str, pl.Series]:
+    """What a table tells of each predicted row."""
+    scores = done.scores
+    texts: list[str | None] = [None] * len(scores.failing)
+    for at, values in zip(np.flatnonzero(scores.failing).tolist(), _reasons(profile, done), strict=True):
+        texts[at] = reasons.reason(profile, values, scores.modes[at].tolist()).text
+    return {
+        "_id": pl.Series(range(done.first_id, done.first_id + len(texts)), dtype=pl.Int64),
+        "_probability": pl.Series(_rounded(scores.probability), dtype=pl.Float64),
+        "_failing": pl.Series(scores.failing),
+        **{
+            f"_mode_{mode.name}": pl.Series(_rounded(scores.modes[:, at]), dtype=pl.Float64)
+            for at, mode in enumerate(profile.modes)
+        },
+        "_reason": pl.Series(texts, dtype=pl.String),
+        "_late": pl.Series((done.flags & LATE) > 0),
+        "_outside": pl.Series((done.flags & OUTSIDE) > 0),
+    }
 
 
 def _rounded(values: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +17,7 @@ from appliance.api import openapi, problems
 from appliance.api.middleware import Edge
 from appliance.api.routes import ROUTERS
 from appliance.api.state import Api
+from appliance.filecheck import folder
 from appliance.serving import Models
 from appliance.settings import Settings
 from appliance.store.engine import Engine, connect
@@ -23,6 +25,7 @@ from appliance.store.engine import Engine, connect
 log = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 1.0
+_SWEEP_LOOKS = 600  # of those
 # Requests that touch the database run in 40 threads at most; more connections than this would only wait for the disk.
 _CONNECTIONS = 8
 
@@ -76,7 +79,12 @@ def create_app(settings: Settings, engine: Engine | None = None, models: Models 
 
 
 async def _watch(api: Api) -> None:
-    while True:
+    for look in itertools.count():
+        try:
+            if look % _SWEEP_LOOKS == 0:
+                await run_in_threadpool(folder.sweep, api.settings.uploads)
+        except Exception:
+            log.exception("checked files could not be cleared away")
         await asyncio.sleep(_REFRESH_SECONDS)
         try:
             await run_in_threadpool(api.refresh)

@@ -92,7 +92,7 @@ class Edge:
 
 def _limit(path: str, most: int) -> int:
     """Bytes of body that an address takes, where files may be as large as ``most``."""
-    if path == "/predict" or path.endswith("/corrections"):
+    if path in ("/predict", "/file-checks") or path.endswith("/corrections"):
         return most
     return min(_ROW_BODY, most) if path == "/explain" else _SMALL_BODY
 

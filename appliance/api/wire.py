@@ -105,7 +105,7 @@ def read_rows(body: bytes, ask: Ask, profile: Profile, now: datetime, zone: str)
     """Check a body's rows against the contract; RequestError or FileRefused where it cannot be read as a whole."""
     if ask.format == "json":
         return _json_rows(body, ask, profile, now, zone)
-    machine = _machine(ask.machine, profile)
+    machine = machine_of(ask.machine, profile)
     moment = query.moment("time", ask.time, zone)
     return _file_rows(body, ask.format, profile, machine, _arrival(moment, profile, now))
 
@@ -147,7 +147,7 @@ def _json_rows(body: bytes, ask: Ask, profile: Profile, now: datetime, zone: str
             f"{len(rows):,} rows are more than the {schema.MOST_JSON_ROWS:,} that are taken as JSON.",
             "Send them as CSV or Parquet, or in several requests.",
         )
-    machine = _machine(_text(document, "machine"), profile)
+    machine = machine_of(_text(document, "machine"), profile)
     moment = query.moment("time", _text(document, "time"), zone)
     contract = schema.contract_of_json(profile)
     batch = jsonrows.rows_to_batch(rows, contract)
@@ -206,11 +206,11 @@ def to_bytes(value: Any) -> bytes:
 
 def to_csv(frame: pl.DataFrame) -> bytes:
     """RFC 4180: comma, point, UTF-8; times in ISO 8601, UTC; no cell that a spreadsheet would run."""
-    texts = [_inert(name) for name, kind in frame.schema.items() if kind == pl.String()]
+    texts = [inert(name) for name, kind in frame.schema.items() if kind == pl.String()]
     return frame.with_columns(texts).write_csv().encode()
 
 
-def _inert(name: str) -> pl.Expr:
+def inert(name: str) -> pl.Expr:
     """:func:`appliance.spreadsheet.inert` for a whole column."""
     bare = pl.col(name).str.strip_chars_start("'")
     armed = bare.str.contains(spreadsheet.FORMULA) & ~bare.str.contains(spreadsheet.SIGNED_NUMBER)
@@ -236,7 +236,7 @@ def _text(document: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-def _machine(name: str | None, profile: Profile) -> str:
+def machine_of(name: str | None, profile: Profile) -> str:
     """The machine that a request names for all of its rows, NOBODY where it names none; '' where each row does."""
     if name is None:
         return NOBODY if schema.takes_machine(profile) else ""
