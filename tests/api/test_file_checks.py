@@ -140,7 +140,9 @@ def test_good_rows_are_predicted_part_by_part_and_the_file_comes_back(person: ht
     # What was given out is handed in again: our columns are made anew.
     again = predicted(person, hand_in(person, whole).json())
     assert again["rows"]["good"] == 148
-    assert pl.read_csv(person.get(f"/file-checks/{again['id']}/result").content, infer_schema=False).width == table.width
+    assert (
+        pl.read_csv(person.get(f"/file-checks/{again['id']}/result").content, infer_schema=False).width == table.width
+    )
 
 
 @pytest.mark.usefixtures("small_parts")
