@@ -84,7 +84,8 @@ def test_what_is_not_there_is_a_problem_too(still: People) -> None:
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE"])
 def test_other_methods_are_refused_on_every_route(still: People, method: str) -> None:
     admin = still("admin")
-    for _, path, _ in routes(still.app):
+    offered = {(own, path) for own, path, _ in routes(still.app)}
+    for path in {path for _, path in offered if (method, path) not in offered}:
         response = admin.request(method, path)
         assert_problem(response, 405, "method_not_allowed")
         assert response.headers["allow"]

@@ -23,7 +23,8 @@ from appliance.filecheck.reading import Upload
 router = APIRouter(tags=["file checks"])
 
 _BLOCK = 1024 * 1024
-CheckId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9a-f]+$")]
+# A name that nobody guesses, and no number.
+CheckName = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9a-f]+$")]
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -68,56 +69,56 @@ async def create(
                     upload.close()
 
 
-@router.get("/file-checks/{check_id}", response_class=Json, summary="What was found in a file, and how far it is")
-def read(api: State, who: Operator, check_id: CheckId) -> Json:
+@router.get("/file-checks/{check}", response_class=Json, summary="What was found in a file, and how far it is")
+def read(api: State, who: Operator, check: CheckName) -> Json:
     """Counts, issues and the first bad rows; once parts are predicted, figures and a histogram of probabilities."""
-    return Json(checking.state(checking.find(api, who, check_id)))
+    return Json(checking.state(checking.find(api, who, check)))
 
 
 @router.post(
-    "/file-checks/{check_id}/predict", response_class=Json, summary="Predict and store the next good rows of a file"
+    "/file-checks/{check}/predict", response_class=Json, summary="Predict and store the next good rows of a file"
 )
-def predict(api: State, who: Operator, check_id: CheckId) -> Json:
+def predict(api: State, who: Operator, check: CheckName) -> Json:
     """Up to 50,000 rows, in one transaction; call it until `done`. A call that is repeated stores no row twice, and who
     stops calling leaves the rest unpredicted. Conflict where the model was changed meanwhile."""
     with checking.room():
-        return Json(checking.predict_next(api, who, checking.find(api, who, check_id)))
+        return Json(checking.predict_next(api, who, checking.find(api, who, check)))
 
 
-@router.get("/file-checks/{check_id}/rows", response_class=Json, summary="Predicted rows, the likeliest to fail first")
+@router.get("/file-checks/{check}/rows", response_class=Json, summary="Predicted rows, the likeliest to fail first")
 def rows(
     api: State,
     who: Operator,
-    check_id: CheckId,
+    check: CheckName,
     verdict: Annotated[Literal["failing", "passing"] | None, Query()] = None,
     limit: Limit = 100,
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
 ) -> Json:
-    folder = checking.find(api, who, check_id)
+    folder = checking.find(api, who, check)
     failing = None if verdict is None else verdict == "failing"
     return Json({"items": checking.rows(api, folder, limit, offset, failing)})
 
 
-@router.get("/file-checks/{check_id}/bad", response_class=FileResponse, summary="The bad rows as CSV, to be mended")
-def bad(api: State, who: Operator, check_id: CheckId) -> FileResponse:
+@router.get("/file-checks/{check}/bad", response_class=FileResponse, summary="The bad rows as CSV, to be mended")
+def bad(api: State, who: Operator, check: CheckName) -> FileResponse:
     """The cells as they came with a reason for each row: mend them, and hand the file in again."""
-    folder = checking.find(api, who, check_id)
+    folder = checking.find(api, who, check)
     if not folder.bad.exists():
         raise NotFound("This file has no bad rows.")
     disposition = _saved_as(f"bad rows of {_stem(folder)}.csv")
     return FileResponse(folder.bad, media_type=f"{wire.CSV}; charset=utf-8", headers=disposition)
 
 
-@router.get("/file-checks/{check_id}/result", summary="The whole file with its predictions")
+@router.get("/file-checks/{check}/result", summary="The whole file with its predictions")
 def whole(
     api: State,
     who: Operator,
-    check_id: CheckId,
+    check: CheckName,
     format: Annotated[Literal["csv", "parquet"], Query()] = "csv",  # noqa: A002 - the word that users know
 ) -> Response:
     """CSV: every row as it came, with its prediction or the reasons why it has none, in the separator and decimal sign of
     the profile. Parquet: the good rows, typed. Conflict before all good rows are predicted."""
-    folder = checking.find(api, who, check_id)
+    folder = checking.find(api, who, check)
     told = checking.state(folder)
     if not told["done"]:
         raise Conflict("Not all good rows of this file are predicted yet.", "Predict them first.")
@@ -129,10 +130,10 @@ def whole(
     return StreamingResponse(_parquet(api, folder), media_type=wire.PARQUET, headers=saved)
 
 
-@router.delete("/file-checks/{check_id}", status_code=204, summary="Forget a file that was handed in")
-def forget(api: State, who: Operator, check_id: CheckId) -> Response:
+@router.delete("/file-checks/{check}", status_code=204, summary="Forget a file that was handed in")
+def forget(api: State, who: Operator, check: CheckName) -> Response:
     """The file and what was made of it. Predictions that were stored stay."""
-    checking.find(api, who, check_id).remove()
+    checking.find(api, who, check).remove()
     return Response(status_code=204)
 
 
