@@ -61,8 +61,8 @@ def remove_old_predictions(box: Box, counts: Counts) -> None:
 
 @_recorded
 def forget_old_records(box: Box, counts: Counts) -> None:
-    """Forget runs and figures after ``run_days``, events, messages and arrivals without rows after ``record_days``, and
-    answers to repeated requests after a week."""
+    """Forget runs and figures after ``run_days``, events, messages, drift and arrivals without rows after ``record_days``,
+    and answers to repeated requests after a week."""
     from appliance.store import principals
 
     settings = box.settings

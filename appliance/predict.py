@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from appliance import alarms, features
+from appliance import alarms, drift_count, features
 from appliance.outputs import read_part
 from appliance.profile import MACHINE, ROW, TIME, Profile
 from appliance.reasons import reason
@@ -118,6 +118,8 @@ def predict_rows(
         modes=scores.modes,
     )
     first_id, predicted_at = writer.write_predictions(connection, batch)
+    if file_id is not None:
+        drift_count.count(connection, served, batch, predicted_at)
     done = Predicted(first_id, model_id, predicted_at, scores, flags, matrix, featured)
     if moves:
         rule = alarm_rule(profile, settings)

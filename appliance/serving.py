@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance import bundle as bundles
-from appliance import signing
+from appliance import drift, signing
 from appliance.bundle import Bundle
 from appliance.errors import ApplianceError, NotFound, NotReady, RequestError
 from appliance.profile import Profile
@@ -64,6 +64,15 @@ class Served:
     @property
     def version(self) -> str:
         return self.bundle.version
+
+    def drift_bins(self) -> list[drift.Bins]:
+        """Bins of its features, in matrix order, and of the score; empty where its sample is not of its shape."""
+        reference, names = self.bundle.reference(), [*self.profile.matrix_names, drift.SCORE]
+        if not reference.height or not set(names) <= set(reference.columns):
+            return []
+        low, high = np.append(self.seen[0], np.float32(0)), np.append(self.seen[1], np.float32(1))
+        samples = (reference[name].to_numpy().astype(np.float32) for name in names)
+        return [drift.bins_of(*one) for one in zip(names, samples, low.tolist(), high.tolist(), strict=True)]
 
     def explainer(self) -> Explainer:
         """What explains its rows; a second of work the first time. BundleRefused where it cannot be explained."""

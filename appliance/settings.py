@@ -142,7 +142,9 @@ class Settings(BaseSettings):
     )
 
     prediction_days: Count = Field(730, description="Days that predictions stay, by whole months.")
-    record_days: Count = Field(400, description="Days that events, closed messages and arrivals without rows stay.")
+    record_days: Count = Field(
+        400, description="Days that events, closed messages, counts for drift and arrivals without rows stay."
+    )
     run_days: Count = Field(30, description="Days that runs of the schedule and figures of the box stay.")
     log_days: Count = Field(14, description="Days that logs of tasks stay.")
 

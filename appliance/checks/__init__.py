@@ -9,6 +9,7 @@ from appliance.checks import (
     clock,
     database,
     disk,
+    drift,
     drop,
     messages,
     migrations,
@@ -40,6 +41,7 @@ CHECKS = (
     backlog,
     drop,
     silence,
+    drift,
     messages,
 )
 

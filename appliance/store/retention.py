@@ -46,6 +46,7 @@ _OLD: Mapping[str, str] = {
     " AND n.ref_id = e.id AND n.settled_at IS NULL) AND NOT (kind = ANY(:remembered) AND id >="
     " (SELECT max(id) FROM event l WHERE l.kind = e.kind AND coalesce(l.details ->> 'run', '')"
     " = coalesce(e.details ->> 'run', '') AND coalesce(l.details ->> 'step', '') = coalesce(e.details ->> 'step', '')))",
+    "drift": "drift WHERE day < CAST(:before AS timestamptz)::date",
     "arrivals": "arrival WHERE state IN ('duplicate', 'abandoned') AND cleared_at < :before",
 }
 REMEMBERED = (REMOVED, runs.FAILED, runs.RECOVERED)
@@ -87,7 +88,8 @@ def drop_month(conn: Connection, month: Month) -> None:
 
 
 def forget(conn: Connection, what: str, before: datetime) -> int:
-    """Remove a piece of what is older: ``runs``, ``metrics``, ``notices``, ``events`` or ``arrivals``; its size."""
+    """Remove a piece of what is older: ``runs``, ``metrics``, ``notices``, ``events``, ``drift`` or
+    ``arrivals``; its size."""
     table, _, rest = _OLD[what].partition(" ")
     values: dict[str, Any] = {"before": before, "piece": PIECE}
     if ":remembered" in rest:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from appliance import features, intake, outputs, pipeline, predict, quality, reader, runs
+from appliance import drift_count, features, intake, outputs, pipeline, predict, quality, reader, runs
 from appliance.outputs import BadWriter, GoodWriter
 from appliance.store import engine, ledger, models, parts, writer
 
@@ -26,6 +26,7 @@ FEATURES = "features"
 SCORE = "score"
 STORE = "store (COPY)"
 FOLLOW = "states and alarms"
+DRIFT = "count for drift"
 COMMIT = "commit"
 
 # Not wrapped: the bench predicts in a transaction whose parts are timed one by one.
@@ -76,6 +77,7 @@ def predict_parts() -> Places:
         (FEATURES, features, "matrix_of"),
         (SCORE, predict, "_score"),
         (STORE, writer, "write_predictions"),
+        (DRIFT, drift_count, "count"),
         (FOLLOW, predict, "_machines"),
         (FOLLOW, predict, "_states"),
         (FOLLOW, predict, "history_of"),

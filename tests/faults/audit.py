@@ -46,6 +46,7 @@ class Told:
     predictions: dict[str, Any]
     states: dict[str, Any]
     alarms: list[Any]
+    drift: dict[str, Any]
     folders: dict[str, Counter[Any]]
 
     def differences(self, other: Told) -> list[str]:
@@ -70,6 +71,7 @@ def tell(box: Box) -> Told:
             predictions=_predictions(connection, hashes),
             states=_states(connection, hashes),
             alarms=_alarms(connection, hashes),
+            drift=_drift(connection),
             folders={name: _content(box.folder / name) for name in ("raw_data", "archive", "bad_data/quarantine")},
         )
 
@@ -198,4 +200,18 @@ def _alarms(connection: Connection, hashes: dict[int, str]) -> list[Any]:
     for row in connection.execute(text(query)):
         ids = [_row_of(connection, hashes, id_) for id_ in (row.first_prediction_id, row.last_prediction_id)]
         found.append((row.name, row.rows, row.probability, row.details, row.close_reason, ids))
+    return found
+
+
+def _drift(connection: Connection) -> dict[str, Any]:
+    """The counts of each machine and model, whatever days they were counted on."""
+    query = (
+        "SELECT m.name || ' ' || v.version AS name, d.rows, d.outside, d.counts"
+        " FROM drift d JOIN machine m ON m.id = d.machine_id JOIN model v ON v.id = d.model_id"
+    )
+    found: dict[str, Any] = {}
+    for row in connection.execute(text(query)):
+        before = found.get(row.name, (0, 0, [0] * len(row.counts)))
+        added = [old + new for old, new in zip(before[2], row.counts, strict=True)]
+        found[row.name] = (before[0] + row.rows, before[1] + row.outside, added)
     return found

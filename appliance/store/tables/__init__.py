@@ -4,12 +4,14 @@ from appliance.store.tables.access import link, request, session, token, user
 from appliance.store.tables.base import metadata
 from appliance.store.tables.files import arrival, file, file_ids, machine, model, part, profile, quality_issue
 from appliance.store.tables.plant import alarm, delivery, event, machine_state, metric, notice, outcome, run
-from appliance.store.tables.predictions import prediction, prediction_hour, prediction_ids
+from appliance.store.tables.predictions import drift, drift_reference, prediction, prediction_hour, prediction_ids
 
 __all__ = [
     "alarm",
     "arrival",
     "delivery",
+    "drift",
+    "drift_reference",
     "event",
     "file",
     "file_ids",

@@ -7,17 +7,20 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     Index,
     Integer,
     PrimaryKeyConstraint,
     Sequence,
     SmallInteger,
     Table,
+    Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from appliance.store.tables.base import at, check, metadata
+from appliance.store.tables.base import at, check, id_, metadata, to
 
 prediction_ids = Sequence("prediction_id", metadata=metadata)
 
@@ -71,4 +74,37 @@ prediction_hour = Table(
     Index("ix_prediction_hour_hour", "hour", "bucket"),
     Index("ix_prediction_hour_bucket", "bucket"),
     comment="Which ids an hour wrote: the way from a time to ids, whatever the clock did. A pair may stand twice.",
+)
+
+drift_reference = Table(
+    "drift_reference",
+    metadata,
+    to("model", Integer),
+    Column("position", SmallInteger, nullable=False, comment="1, 2, ... in matrix order; the score comes last."),
+    Column("name", Text, nullable=False),
+    Column("first", Integer, nullable=False, comment="Its bins stand in drift.counts from here."),
+    Column("edges", ARRAY(REAL), nullable=False, comment="Upper ends of bins; then above all, then missing."),
+    Column("groups", ARRAY(SmallInteger), nullable=False, comment="The group of PSI that each bin belongs to."),
+    Column("counts", ARRAY(BigInteger), nullable=False, comment="Rows of the reference sample, a bin."),
+    Column(
+        "chance", REAL, nullable=False, comment="Times (1/n + 1/m): the PSI that chance exceeds once in a thousand."
+    ),
+    PrimaryKeyConstraint("model_id", "position"),
+    check("cardinality(groups) = cardinality(edges) + 2 AND cardinality(counts) = cardinality(groups)", "bins"),
+    comment="The bins in which rows of a model are counted, and the counts of its reference sample.",
+)
+
+drift = Table(
+    "drift",
+    metadata,
+    id_(),
+    to("model", Integer),
+    to("machine", Integer, ondelete="CASCADE"),
+    Column("day", Date, nullable=False, comment="UTC day of the prediction."),
+    Column("rows", BigInteger, nullable=False),
+    Column("outside", BigInteger, nullable=False, comment="Rows with a value outside of the training range."),
+    Column("counts", ARRAY(BigInteger), nullable=False, comment="Rows, a bin of drift_reference; they add up."),
+    UniqueConstraint("model_id", "machine_id", "day"),
+    Index("ix_drift_day", "day"),
+    comment="Rows of files that were predicted for a machine on a day, counted in bins.",
 )

@@ -37,7 +37,7 @@ def test_a_small_run_times_every_step_and_sums_up(
     assert found["rows"] == ROWS
     assert set(found["ways"]) == {"stepped", "direct", "api"}
     wanted = {steps.COPY_IN, steps.READ, steps.CHECK, steps.GOOD, steps.LEDGER, steps.REMOVE}
-    wanted |= {steps.READ_PART, steps.FEATURES, steps.SCORE, steps.STORE, steps.FOLLOW, steps.COMMIT}
+    wanted |= {steps.READ_PART, steps.FEATURES, steps.SCORE, steps.STORE, steps.FOLLOW, steps.DRIFT, steps.COMMIT}
     taken = {row["step"]: row["seconds"] for row in found["steps"]}
     assert wanted <= {step for step, seconds in taken.items() if seconds > 0}
     for phase in ("ingest", "predict"):

@@ -77,6 +77,10 @@ TOKEN: dict[str, Any] = {"name": "a", "hash": H, "role": "viewer", "source": "ap
 USER: dict[str, Any] = {"name": "a", "role": "viewer", "password_hash": "x"}
 RUN: dict[str, Any] = {"kind": "ingest"}
 OUTCOME: dict[str, Any] = {"machine_id": 1, "happened_at": NOW, "kind": "failure", "who": "a"}
+DRIFT: dict[str, Any] = {"model_id": 1, "position": 1, "name": "a", "first": 1, "edges": [1.0, 2.0], "chance": 20.0} | {
+    "groups": [0, 0, 1, 2],
+    "counts": [0, 5, 5, 0],
+}
 EVENT: dict[str, Any] = {"kind": "a", "severity": "info", "message": "a"}
 
 GOOD: dict[str, Mapping[str, Any]] = {
@@ -95,6 +99,7 @@ GOOD: dict[str, Mapping[str, Any]] = {
     "run": RUN,
     "outcome": OUTCOME,
     "event": EVENT,
+    "drift_reference": DRIFT,
     "machine": {"profile_id": 1, "name": "M-9"},
     "machine_state": {"machine_id": 1},
     "quality_issue": {"file_id": 1, "rule": "range", "column_name": "a"},
@@ -103,6 +108,8 @@ GOOD: dict[str, Mapping[str, Any]] = {
 
 # (constraint, what spoils the good row)
 BAD: list[tuple[str, dict[str, Any]]] = [
+    ("ck_drift_reference_bins", {"groups": [0, 0, 1]}),
+    ("ck_drift_reference_bins", {"counts": [0, 5, 5, 0, 0]}),
     ("ck_profile_hash", {"hash": H.upper()}),
     ("ck_profile_contract_hash", {"contract_hash": H[:-1]}),
     ("ck_machine_named", {"name": ""}),
