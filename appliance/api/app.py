@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 import appliance
-from appliance.api import openapi, problems
+from appliance.api import openapi, problems, pulse
 from appliance.api.middleware import Edge
 from appliance.api.routes import ROUTERS
 from appliance.api.state import Api
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 1.0
 _SWEEP_LOOKS = 600  # of those
+_PULSE_LOOKS = 60
 # Requests that touch the database run in 40 threads at most; more connections than this would only wait for the disk.
 _CONNECTIONS = 8
 
@@ -90,3 +91,8 @@ async def _watch(api: Api) -> None:
             await run_in_threadpool(api.refresh)
         except Exception:
             log.exception("the look at the models failed")
+        if look % _PULSE_LOOKS == _PULSE_LOOKS - 1:
+            try:
+                await run_in_threadpool(pulse.keep, api)
+            except Exception:
+                log.exception("the figures of the box could not be taken")

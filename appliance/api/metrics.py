@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from appliance.vitals import Minute
+
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -17,6 +19,7 @@ class Metrics:
     """Counters of this process and gauges of the last look at the backlog."""
 
     def __init__(self) -> None:
+        self.minute = Minute()
         registry = self.registry = CollectorRegistry()
         self._requests = Counter(
             "appliance_requests", "Requests answered.", ["method", "route", "status"], registry=registry
@@ -43,6 +46,9 @@ class Metrics:
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
         self._latency.labels(route).observe(seconds)
+        # Whether we are alive is asked all the time, and costs nothing: it would hide what people wait for.
+        if not route.startswith("/health/"):
+            self.minute.request(status, seconds)
 
     def predicted(self, profile: str, source: str, rows: int, failing: int) -> None:
         self._predictions.labels(profile, source, "failing").inc(failing)

@@ -11,6 +11,8 @@
 ``ingest_seconds``                      how long the pass took
 ``parts_waiting``, ``rows_waiting``     what waits for a prediction, ``parts_failed`` what was given up
 ======================================  =====================================================================
+
+Those of the box, a minute each, are in :mod:`appliance.vitals`.
 """
 
 from __future__ import annotations
@@ -62,6 +64,12 @@ def record(conn: Connection, run_id: int) -> list[str]:
         said = f"The accounts of pass {run_id} do not add up: {' '.join(wrong)}"
         journal.event_once(conn, NOT_ADDING_UP, "error", said, {"run": run_id})
     return wrong
+
+
+def keep(conn: Connection, now: Mapping[str, float]) -> None:
+    """Keep figures of this moment, by name."""
+    when = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
+    conn.execute(insert(t.metric), [{"at": when, "name": name, "value": value} for name, value in now.items()])
 
 
 def _by_profile(conn: Connection, counts: Mapping[str, Any]) -> Iterator[Figure]:
