@@ -7,7 +7,7 @@ import logging
 from appliance import vitals
 from appliance.api.state import Api
 from appliance.errors import ApplianceError
-from appliance.store import figures, queries, standing
+from appliance.store import figures, queries, report, standing
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,8 @@ def keep(api: Api) -> None:
             now |= vitals.waiting(queries.backlog(connection))
             now["box_database_bytes"] = float(standing.database_bytes(connection))
             figures.keep(connection, now)
+            if ended := report.end_long(connection):
+                log.warning("%d readers of the database took too long and were cut off", ended)
     except ApplianceError as error:
         log.debug("the figures of this minute are lost: %s", error)
     except Exception:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from appliance import settings
@@ -25,3 +27,13 @@ def migrate(as_json: JsonFlag = False) -> None:
         emit({"revision": revision})
     else:
         say(f"The database is at revision {revision}.")
+
+
+@database.command()
+def reader(
+    role: Annotated[str, typer.Argument(help="The role's name, for Grafana that of its user.")] = "grafana",
+) -> None:
+    """Print the SQL that makes a role a reader of the views in `report`, for psql as the database's superuser."""
+    from appliance.store import report
+
+    say(report.reader_sql(role))
