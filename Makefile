@@ -79,6 +79,7 @@ format: $(STAMP) ## Format the code
 
 generate: $(STAMP) ## Renew the files that are made from the code
 	$(BIN)/python -m appliance.cli.settings_page > docs/settings.md
+	$(BIN)/python -m grafana
 
 lock: $(UV) ## Renew the locks: hashes, no addresses, Python 3.11 to 3.13
 	$(UV) pip compile pyproject.toml --all-extras $(LOCK) -o requirements.lock
