@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from grafana import box, kiosk, model, provisioning, quality, right
+from grafana import alerts, box, kiosk, model, provisioning, quality, right
 
 DASHBOARDS = (kiosk.DASHBOARD, quality.DASHBOARD, model.DASHBOARD, right.DASHBOARD, box.DASHBOARD)
 
@@ -13,6 +13,7 @@ def all_files() -> dict[str, str]:
     found = {f"dashboards/{one.uid}.json": _json(one.as_json()) for one in DASHBOARDS}
     found["provisioning/datasources/appliance.yaml"] = provisioning.datasource()
     found["provisioning/dashboards/appliance.yaml"] = provisioning.dashboards()
+    found["provisioning/alerting/appliance.yaml"] = alerts.rules()
     return found
 
 
