@@ -116,13 +116,15 @@ RULES: Sequence[Rule] = (
         uid="appliance-drift",
         title="Rows are not what the model learned from",
         sql="""
-        SELECT now() AS "time", profile, count(*) FILTER (WHERE level = 'much')::float8 AS value FROM report.drift
-        WHERE active AND day >= (now() AT TIME ZONE 'UTC')::date - 1 GROUP BY profile
+        SELECT now() AS "time", profile, count(*) FILTER (WHERE days >= 3)::float8 AS value
+        FROM (SELECT profile, feature, count(*) FILTER (WHERE level = 'much') AS days FROM report.drift
+            WHERE active AND day > (now() AT TIME ZONE 'UTC')::date - 7 GROUP BY profile, feature) AS week
+        GROUP BY profile
         """,
         beyond=("gt", 0),
         lasting="10m",
         severity="warning",
-        said="A feature or the probability of profile {{ $labels.profile }} has drifted much since yesterday.",
+        said="A feature or the probability of profile {{ $labels.profile }} was much drifted on three of the last seven days.",
         runbook="See which feature: a sensor, a recipe or the work may be another one. If it stays so, train anew.",
         panel="appliance-model",
     ),

@@ -6,8 +6,8 @@ from appliance import drift
 from appliance.checks.base import Context, Fault
 from appliance.store import drift as store
 
-# Today and yesterday: a new day has too few rows to say anything.
-_DAYS = 2
+# Temperatures, loads and products wander: one day is always unlike a year. What stays unlike for days is news.
+_DAYS, _LASTING = 7, 3
 # Of rows with a value that the model has never seen the like of.
 _OUTSIDE = 0.05
 _NAMED = 3
@@ -18,7 +18,7 @@ def check(context: Context) -> list[Fault]:
     with context.transaction() as connection:
         for recent in store.recent(connection, _DAYS):
             rows, profile = recent["rows"], recent["profile"]
-            if rows < drift.FEW_ROWS:
+            if rows < drift.FEW_ROWS or recent["days"] < _LASTING:
                 continue
             said = drift.drifts(store.bins(connection, recent["model_id"]), recent["counts"])
             much = sorted((one for one in said if one.level == "much"), key=lambda one: -one.psi)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -76,21 +76,20 @@ def add(
 
 def recent(conn: Connection, days: int) -> list[dict[str, Any]]:
     """The models that serve, with the counts of real machines in the last ``days``: profile, model_id, rows, outside,
-    counts (a sum)."""
+    counts (sums), and of how many days they are."""
     query = text(
-        "SELECT profile.name AS profile, d.model_id, d.rows, d.outside, d.counts FROM drift d"
+        "SELECT profile.name AS profile, d.model_id, d.day, d.rows, d.outside, d.counts FROM drift d"
         " JOIN model ON model.id = d.model_id AND model.active JOIN profile ON profile.id = model.profile_id"
         " JOIN machine m ON m.id = d.machine_id AND NOT starts_with(m.name, :mark)"
         " WHERE d.day > (clock_timestamp() AT TIME ZONE 'UTC')::date - CAST(:days AS int) ORDER BY profile.name"
     )
     found: dict[int, dict[str, Any]] = {}
+    days_of: dict[int, set[date]] = {}
     for row in conn.execute(query, {"mark": DEMO, "days": days}):
-        counts = np.array(row.counts, dtype=np.int64)
-        before = found.get(row.model_id)
-        if before is None:
-            found[row.model_id] = dict(row._mapping) | {"counts": counts}
-        else:
-            before["rows"] += row.rows
-            before["outside"] += row.outside
-            before["counts"] = before["counts"] + counts
-    return list(found.values())
+        empty = {"profile": row.profile, "model_id": row.model_id, "rows": 0, "outside": 0, "counts": 0}
+        sums = found.setdefault(row.model_id, empty)
+        sums["rows"] += row.rows
+        sums["outside"] += row.outside
+        sums["counts"] = sums["counts"] + np.array(row.counts, dtype=np.int64)
+        days_of.setdefault(row.model_id, set()).add(row.day)
+    return [sums | {"days": len(days_of[model])} for model, sums in found.items()]

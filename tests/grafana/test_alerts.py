@@ -84,13 +84,14 @@ def predicted(conn: Connection, rows: int, failing: int, *, share: float = 0.1, 
     )
 
 
-def drifted(conn: Connection, mean: float, days: int = 0, rows: int = 2000) -> None:
+def drifted(conn: Connection, mean: float, days: Sequence[int] = (0, 1, 2), rows: int = 2000) -> None:
     rng = np.random.default_rng(5)
     plant = made.plant(conn)
     bins = [pure.bins_of("torque", rng.normal(size=1000).astype(np.float32), -9, 9)]
     drift.keep_bins(conn, plant.model_id, bins)
     counts = pure.count(bins, rng.normal(mean, 1, (rows, 1)).astype(np.float32), np.zeros(rows, dtype=np.int64), 1)
-    drift.add(conn, plant.model_id, NOW - timedelta(days=days), plant.machines[:1], [rows], [0], counts)
+    for day in days:
+        drift.add(conn, plant.model_id, NOW - timedelta(days=day), plant.machines[:1], [rows], [0], counts)
 
 
 def trained(conn: Connection, days: int, active: bool = True) -> None:
@@ -161,8 +162,9 @@ CASES: dict[str, Case] = {
     "all but one fail": ("only-failing", False, lambda c: predicted(c, 250, 249)),
     "few rows all fail": ("only-failing", False, lambda c: predicted(c, 100, 100)),
     "a feature moved by two deviations": ("drift", True, lambda c: drifted(c, 2)),
-    "a feature moved yesterday": ("drift", True, lambda c: drifted(c, 2, days=1)),
-    "a feature moved last week": ("drift", False, lambda c: drifted(c, 2, days=7)),
+    "a feature moved now and then": ("drift", True, lambda c: drifted(c, 2, days=(1, 3, 6))),
+    "a feature moved for two days": ("drift", False, lambda c: drifted(c, 2, days=(0, 1))),
+    "a feature moved last week": ("drift", False, lambda c: drifted(c, 2, days=(6, 7, 8))),
     "a feature is where it was": ("drift", False, lambda c: drifted(c, 0)),
     "a feature moved a little": ("drift", False, lambda c: drifted(c, 0.35)),
     "a few rows are elsewhere": ("drift", False, lambda c: drifted(c, 2, rows=150)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ from appliance.store import engine as engines
 from tests.unit.store import made
 
 
-def told(engine: Engine, rows: int, mean: float, *, outside: int = 0) -> list[str]:
-    """Rows of today whose torque is ``mean`` standard deviations away, and what the check says then."""
+def told(engine: Engine, rows: int, mean: float, *, outside: int = 0, days: int = 3) -> list[str]:
+    """Rows of the last days whose torque is ``mean`` standard deviations away, and what the check says then."""
     rng = np.random.default_rng(5)
     reference = rng.normal(size=(1000, 2)).astype(np.float32)
     bins = [
@@ -31,6 +31,9 @@ def told(engine: Engine, rows: int, mean: float, *, outside: int = 0) -> list[st
         store.keep_bins(conn, plant.model_id, bins)
         counts = pure.count(bins, came, np.zeros(rows, dtype=np.int64), 1)
         store.add(conn, plant.model_id, now, plant.machines[:1], [rows], [outside], counts)
+        for day in range(1, days):
+            nothing = np.zeros_like(counts)
+            store.add(conn, plant.model_id, now - timedelta(days=day), plant.machines[:1], [0], [0], nothing)
     return [fault.sentence for fault in drift.check(Context(Settings(), engine, None, now))]
 
 
@@ -48,7 +51,11 @@ def test_a_feature_that_drifted_is_named_with_its_figure(engine: Engine) -> None
     assert sentence.startswith("Rows of profile 'milling' are not what its model learned from: torque (PSI ")
 
 
-def test_rows_beyond_what_training_saw_are_told(engine: Engine) -> None:
+def test_one_or_two_days_are_no_fault(engine: Engine) -> None:
+    assert told(engine, 3000, 1.5, outside=3000, days=2) == []
+
+
+def test_a_few_rows_beyond_what_training_saw_are_no_fault(engine: Engine) -> None:
     assert told(engine, 1000, 0.0, outside=49) == []
 
 
