@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
@@ -157,6 +158,26 @@ class Client:
     def predictions(self, *, at_most: int | None = None, **filters: Any) -> Iterator[Json]:
         """Predictions, the newest first, page by page. Filters are those of ``GET /predictions``; ``from_`` is from."""
         return self._pages("/predictions", at_most, filters)
+
+    def prediction_page(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Json:
+        """One page of the same: ``items``, and ``next``, the cursor of the page after it."""
+        query = _given(limit=limit, cursor=cursor, **{name.rstrip("_"): value for name, value in filters.items()})
+        return self._json("GET", "/predictions", params=query)
+
+    def prediction_counts(self, **filters: Any) -> Json:
+        """How many rows of a filter pass and fail, hour by hour or day by day."""
+        query = _given(**{name.rstrip("_"): value for name, value in filters.items()})
+        return self._json("GET", "/predictions/counts", params=query, timeout=_PREDICT_SECONDS)
+
+    def save_predictions(self, target: BinaryIO, **filters: Any) -> None:
+        """Write all that a filter matches into ``target`` as CSV, piece by piece; ``readings=True`` adds the features."""
+        query = _given(**{name.rstrip("_"): value for name, value in filters.items()})
+        with self._talking(), self._http.stream("GET", "/predictions/export", params=query) as response:
+            if not response.is_success:
+                response.read()
+                self._refuse(response)
+            for block in response.iter_bytes():
+                target.write(block)
 
     def prediction(self, prediction_id: int) -> Json:
         return self._json("GET", f"/predictions/{prediction_id}")
@@ -363,10 +384,16 @@ class Client:
         return response if response.is_success else self._refuse(response)
 
     def _attempt(self, method: str, path: str, **options: Any) -> Response:
+        with self._talking():
+            return self._http.request(method, path, **options)
+
+    @contextmanager
+    def _talking(self) -> Iterator[None]:
+        """What keeps the API from being heard, as ApiAway."""
         if self._socket is not None and not self._socket.exists():
             raise ApiAway(f"There is no API at {self._where}.", _START)
         try:
-            return self._http.request(method, path, **options)
+            yield
         except self._httpx.TimeoutException:
             raise ApiAway(f"The API at {self._where} did not answer in time.", "Try again; see its log.") from None
         except (self._httpx.TransportError, self._httpx.InvalidURL) as error:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, text
 
 from appliance.errors import NotFound
-from appliance.store.search import PredictionFilter, prediction, predictions, whole
+from appliance.store.search import PredictionFilter, counts, prediction, predictions, whole
 
 __all__ = [
     "AlarmState",
@@ -18,6 +18,7 @@ __all__ = [
     "alarms",
     "backlog",
     "clock",
+    "counts",
     "file",
     "files",
     "issue_totals",
