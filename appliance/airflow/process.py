@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance import children, watched
-from appliance.airflow import health
+from appliance.airflow import health, lean
 from appliance.airflow.calls import Away, call
 from appliance.errors import ApplianceError, Conflict
 
@@ -40,11 +40,13 @@ def main() -> None:
         be_the_only_one()
     run = importlib.import_module("airflow.__main__").main
     if service == "api-server":
+        lean.forget_old_versions()
         threading.Thread(target=_warm, name="warm", daemon=True).start()
     elif service == "scheduler":
         # Slow, and done while the api-server starts.
         importlib.import_module("airflow.cli.commands.scheduler_command")
         _warm()
+        lean.share_with_workers()
     sys.argv = ["airflow", *arguments]
     _run(run, quickly=service in _SERVICES)
 
@@ -124,6 +126,7 @@ def _warm() -> None:
         try:
             status, _ = call(f"{_url()}/health", seconds=30.0)
             if status == 200:
+                lean.give_back()
                 return
         except Away:
             pass
