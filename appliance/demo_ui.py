@@ -41,7 +41,7 @@ def start(stack: ExitStack, environment: Mapping[str, str], folder: Path) -> sub
 
 def wait(settings: Settings, child: subprocess.Popen[bytes]) -> None:
     """Until a page can be opened; one that never can ends the demo soon enough."""
-    url, until = f"{settings.screens_url}/_stcore/health", time.monotonic() + _START_SECONDS
+    url, until = screens.health_url(settings), time.monotonic() + _START_SECONDS
     with httpx.Client(trust_env=False, timeout=2) as http:
         while child.poll() is None and time.monotonic() < until:
             try:

@@ -80,8 +80,17 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
     return {"MALLOC_ARENA_MAX": "2", **{name: value for name, value in base.items() if name not in _NOT_OURS}}
 
 
+def health_url(settings: Settings) -> str:
+    """Where Streamlit itself says on this machine whether it is well, under the path that a proxy gives it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.ui_host, settings.ui_host)  # noqa: S104 - compared, not bound
+    base = urlsplit(settings.screens_url).path.rstrip("/")
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.ui_port}{base}/_stcore/health"
+
+
 def become(settings: Settings) -> NoReturn:
     words = command(settings, script())
+    if "NOTIFY_SOCKET" in os.environ:
+        words = [sys.executable, "-P", "-m", "appliance.screens_watched", health_url(settings), *words]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(words[0], words, environment(os.environ))

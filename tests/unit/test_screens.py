@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from appliance import screens
+from appliance import screens, screens_watched
 from appliance.errors import SettingError
 from appliance.settings import Settings
 
 SECRET = "postgresql://appliance:hunter2@db/appliance"
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def options(settings: Settings) -> dict[str, str]:
@@ -40,6 +52,53 @@ def test_a_path_that_a_proxy_gives_is_the_base_of_all_pages() -> None:
     assert said["server.baseUrlPath"] == "screens"
     assert (said["browser.serverAddress"], said["browser.serverPort"]) == ("box.plant.example", "443")
     assert said["server.maxUploadSize"] == "100"
+
+
+def test_under_systemd_they_are_watched_and_elsewhere_they_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(os, "execve", lambda _, words, environment: ran.append(words))
+    monkeypatch.setattr(screens, "script", lambda: Path("/somewhere/ui/app.py"))
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    settings = Settings(ui_url="https://box.plant.example/screens/", ui_port=8600)
+    screens.become(settings)
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    screens.become(settings)
+    alone, together = ran
+    assert together[1:5] == ["-P", "-m", "appliance.screens_watched", "http://127.0.0.1:8600/screens/_stcore/health"]
+    assert together[5:] == alone
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8501/_stcore/health"),  # noqa: S104 - that is what is asked
+        ("::1", "http://[::1]:8501/_stcore/health"),
+        ("192.0.2.7", "http://192.0.2.7:8501/_stcore/health"),
+    ],
+)
+def test_they_are_looked_at_where_they_listen(host: str, url: str) -> None:
+    assert screens.health_url(Settings(ui_host=host, ui_url=None if ":" not in host else "http://box")) == url
+
+
+def test_screens_that_are_silent_or_unwell_are_one_sentence(free_port: int) -> None:
+    status = 200
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    url = f"http://127.0.0.1:{free_port}/screens/_stcore/health"
+    assert screens_watched.look(url) == "The screens do not answer."
+    with HTTPServer(("127.0.0.1", free_port), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert screens_watched.look(url) is None
+        status = 503
+        assert screens_watched.look(url) == "The screens answer with 503."
+        server.shutdown()
 
 
 def test_no_secret_reaches_the_screens() -> None:
