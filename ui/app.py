@@ -19,6 +19,9 @@ _ICON = str(Path(__file__).parent / "icon.svg")
 def main() -> None:
     st.set_page_config(page_title=t("pages.title"), page_icon=_ICON, layout="wide")
     frame.style()
+    # A link from a page to itself brings another question, and Streamlit leaves the address as it was: it would ask the
+    # old question with the next tap.
+    st.query_params.from_dict(st.query_params.to_dict())
     here: Here | None = None
     trouble: ApplianceError | None = None
     try:

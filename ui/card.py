@@ -59,7 +59,9 @@ def _text(here: Here, profile: str, version: str) -> None:
         picture = _PICTURE.fullmatch(line.strip())
         if picture is not None and picture[2] in get_args(Plot):
             flush()
-            st.image(_plot(here, profile, version, picture[2]), caption=picture[1], width=_PLOT_WIDTH)
+            # Within a container it never exceeds a phone.
+            with st.container(width=_PLOT_WIDTH):
+                st.image(_plot(here, profile, version, picture[2]), caption=picture[1], width="stretch")
         else:
             waiting.append(f"#{line}" if line.startswith("## ") else line)
     flush()

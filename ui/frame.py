@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import NoReturn
 
@@ -72,7 +73,8 @@ def away(error: ApplianceError, *, waits: bool = True) -> None:
 def signed_out() -> None:
     """One sentence and the way in, which leads back to this very page."""
     st.markdown(t("frame.signed_out"))
-    st.link_button(t("frame.sign_in"), links.sign_in(), type="primary", icon=":material/login:")
+    # Streamlit's own button would open a window beside this one, which would stay signed out.
+    st.html(f'<a class="way-in" href="{escape(links.sign_in())}">{escape(t("frame.sign_in"))}</a>')
 
 
 def heading(here: Here, title: str, *, at: str | None = None) -> None:
