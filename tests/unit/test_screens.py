@@ -71,7 +71,7 @@ def test_under_systemd_they_are_watched_and_elsewhere_they_are_alone(monkeypatch
 @pytest.mark.parametrize(
     ("host", "url"),
     [
-        ("0.0.0.0", "http://127.0.0.1:8501/_stcore/health"),  # noqa: S104 - that is what is asked
+        ("0.0.0.0", "http://127.0.0.1:8501/_stcore/health"),
         ("::1", "http://[::1]:8501/_stcore/health"),
         ("192.0.2.7", "http://192.0.2.7:8501/_stcore/health"),
     ],
