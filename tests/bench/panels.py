@@ -256,7 +256,7 @@ def as_text(found: dict[str, Any]) -> str:
     lines.append(
         f"\n{found['rows']:,} predictions, a database of {found['database_bytes'] / 2**30:.1f} GiB; each of {len(slow)} statements"
         f" sent {found['asked']} times; {kept} of them within {GOAL_MS} ms. {found['date']}, {facts['cores']} cores of"
-        f" {facts['cpu']}, of which other programs took {found['others']:.0%} meanwhile."
+        f" {facts['cpu']}, of which the database and other programs took {found['others']:.0%}."
     )
     return "\n".join(lines)
 
