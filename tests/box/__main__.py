@@ -6,13 +6,16 @@ import shlex
 import sys
 from contextlib import suppress
 
-from tests.box import base, host, leftovers
+from tests.box import base, leftovers, permits
 from tests.box.box import Box
+from tests.box.host import Lacking
 
 
 def main() -> None:
-    if reason := host.missing():
-        sys.exit(reason)
+    try:
+        permits.check()
+    except Lacking as reason:
+        sys.exit(str(reason))
     leftovers.sweep()
     with Box.made(base.image(base.release_of(sys.argv[1] if len(sys.argv) > 1 else "12"))) as box:
         box.start()

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from tests.box import host, sources
 from tests.box.disk import Image
-from tests.box.host import CACHE, BoxError, call
+from tests.box.host import CACHE, BoxError, Lacking, call
 from tests.box.sources import Sources
 
 Release = Literal["bookworm", "trixie"]
@@ -68,7 +68,21 @@ def _recipe(release: Release, found: Sources) -> str:
 def _make(root: Path, release: Release, found: Sources) -> None:
     root.mkdir(parents=True)
     source = [found.mirror] if found.mirror else []
-    call("debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", release, root, *source, seconds=900)
+    # By itself it would try for hours.
+    patience = root.with_suffix(".wgetrc")
+    patience.write_text("timeout = 20\ntries = 2\n")
+    try:
+        call(
+            *("debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", release, root, *source),
+            seconds=900,
+            more={"WGETRC": str(patience)},
+        )
+    except BoxError as error:
+        host.remove(root)
+        said = str(error).rstrip().rpartition("\n")[2]
+        raise Lacking(f"a box needs Debian's packages, which this machine cannot get at ({said})") from None
+    finally:
+        patience.unlink()
     for name, content in {**found.files, **{name: text.encode() for name, text in _FILES.items()}}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

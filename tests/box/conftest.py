@@ -1,4 +1,7 @@
-"""Boxes for tests. ``fresh_box`` is one of the test's own; ``box`` is shared by the tests of a module."""
+"""Boxes for tests. ``fresh_box`` is one of the test's own; ``box`` is shared by the tests of a module.
+
+``installed`` is what the playbook made of a fresh Debian, once a session: ``Box.made(installed.image)`` is a copy of it.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,30 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.box import base, host, leftovers
+from tests.box import base, leftovers, permits
 from tests.box.box import Box
 from tests.box.disk import Image
+from tests.box.host import Lacking
+from tests.box.installed import Installed
+from tests.box.installed import installed as set_up
 
 
 @pytest.fixture(scope="session")
 def image() -> Image:
     """The base image of the Debian that ``APPLIANCE_BOX_DEBIAN`` names; skips where no box can run."""
-    if reason := host.missing():
-        pytest.skip(reason)
-    leftovers.sweep()
-    return base.image(base.release_of(os.environ.get("APPLIANCE_BOX_DEBIAN") or "12"))
+    try:
+        permits.check()
+        leftovers.sweep()
+        return base.image(base.release_of(os.environ.get("APPLIANCE_BOX_DEBIAN") or "12"))
+    except Lacking as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def installed(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """A box that the playbook set up, switched off; some minutes."""
+    with set_up(image, tmp_path_factory.mktemp("desk")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
