@@ -63,7 +63,10 @@ class Playbook:
     def run(self, *words: str, kill_at: int | None = None, check: bool = True, seconds: float = 1200) -> Ran:
         """Run it to its end; or kill it and all its children as task number ``kill_at`` begins."""
         given = [str(_PROGRAM), "-i", str(self._inventory), "--extra-vars", f"@{self._settings}"]
-        command = [*given, "site.yml", *words]
+        # In a control group of the box, so that it ends with the box, whatever becomes of the session.
+        group = host.unified() / self.box.name / "desk"
+        group.mkdir(parents=True, exist_ok=True)
+        command = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *given, "site.yml", *words]
         log = self.folder / "playbook.log"
         with log.open("a+") as file:
             began = file.tell()
