@@ -25,7 +25,7 @@ ROW = schema.example_row(profiles.load(made.PROFILE))
 _ASK = f"""
 from pathlib import Path
 from appliance.client import Client
-token = Path("/var/tmp/token").read_text()
+token = Path("/var/tmp/token").read_text().strip()
 with Client(Path("/run/appliance/api.sock"), token) as api:
     print(api.predict_rows([{ROW!r}], profile="{made.PROFILE}", machine="mill-1")["rows"]["predicted"])
 """
@@ -63,7 +63,7 @@ def await_active(box: Box, *units: str, seconds: float = 240) -> None:
 def test_the_api_works_behind_its_doors(box: Box) -> None:
     assert services.python(box, _ASK) == "1\n"
     found = health(box)
-    assert found["faults"] == []
+    assert "fault" not in [fault["severity"] for fault in found["faults"]]
     assert show(box, "appliance-api", "StatusText").startswith(f"Serving {made.PROFILE} ")
     said = box.run("journalctl -u appliance-api --no-pager -o cat").out
     assert "cpuinfo" not in said
@@ -127,7 +127,7 @@ def test_requests_wait_while_the_api_starts_anew(box: Box) -> None:
 import time
 from pathlib import Path
 from appliance.client import Client
-token = Path("/var/tmp/token").read_text()
+token = Path("/var/tmp/token").read_text().strip()
 answered, end = 0, time.monotonic() + 25
 while time.monotonic() < end:
     with Client(Path("/run/appliance/api.sock"), token) as api:
