@@ -30,12 +30,11 @@ POWER_CUTS = int(os.environ.get("APPLIANCE_BOX_POWER_CUTS") or "3")
 SEED = int(os.environ.get("APPLIANCE_BOX_SEED") or random.randrange(10**6))
 # What may listen, and where: everything else is a fault. A socket of 127.0.0.1 is for programs of the box.
 DECLARED = {"0.0.0.0:22", "[::]:22", "127.0.0.1:8080"}
-_STAYS_AWAY = pytest.mark.xfail(reason="a PostgreSQL that was killed has to be started by hand", strict=False)
 SERVICES = (
     "appliance-api",
     "appliance-airflow-api",
     "appliance-airflow-scheduler",
-    pytest.param("postgresql@*", marks=_STAYS_AWAY),
+    "postgresql@*",
 )
 # The first was dropped when the box was set up.
 HAND_OVER = {"files": 1}
