@@ -29,7 +29,7 @@ pytestmark = pytest.mark.box
 POWER_CUTS = int(os.environ.get("APPLIANCE_BOX_POWER_CUTS") or "3")
 SEED = int(os.environ.get("APPLIANCE_BOX_SEED") or random.randrange(10**6))
 # What may listen, and where: everything else is a fault. A socket of 127.0.0.1 is for programs of the box.
-DECLARED = {"0.0.0.0:22", "[::]:22", "127.0.0.1:8080"}
+DECLARED = {"0.0.0.0:22", "[::]:22", "127.0.0.1:8080", "127.0.0.1:8501"}
 SERVICES = (
     "appliance-api",
     "appliance-airflow-api",
