@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import numpy as np
 from sqlalchemy import Connection, text
 
 from appliance.errors import NotFound
@@ -163,7 +164,8 @@ def _conditions(wanted: PredictionFilter, where: dict[str, Any]) -> list[str]:
         conditions.append("p.failing" if wanted.failing else "NOT p.failing")
     if wanted.min_probability is not None:
         conditions.append("p.probability >= CAST(:probability AS real)")
-        where["probability"] = wanted.min_probability
+        # What is too small for the column's type would be an error there, and is nothing here.
+        where["probability"] = float(np.float32(wanted.min_probability))
     if wanted.file_id is not None:
         conditions.append("p.file_id = :file_id")
         where["file_id"] = wanted.file_id

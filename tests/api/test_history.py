@@ -43,6 +43,7 @@ FILTERS: list[dict[str, Any]] = [
     {"source": "webapp"},
     {"verdict": "failing"},
     {"machine": "mill-1", "verdict": "passing"},
+    {"min_probability": 1e-123},
     {"min_probability": 0.5},
     {"from": "2020-01-01", "to": "2020-01-02"},
     {"machine": "nobody"},
