@@ -161,17 +161,17 @@ class Client:
 
     def prediction_page(self, *, limit: int = 100, cursor: str | None = None, **filters: Any) -> Json:
         """One page of the same: ``items``, and ``next``, the cursor of the page after it."""
-        query = _given(limit=limit, cursor=cursor, **{name.rstrip("_"): value for name, value in filters.items()})
+        query = _given(limit=limit, cursor=cursor, **filters)
         return self._json("GET", "/predictions", params=query)
 
     def prediction_counts(self, **filters: Any) -> Json:
         """How many rows of a filter pass and fail, hour by hour or day by day."""
-        query = _given(**{name.rstrip("_"): value for name, value in filters.items()})
+        query = _given(**filters)
         return self._json("GET", "/predictions/counts", params=query, timeout=_PREDICT_SECONDS)
 
     def save_predictions(self, target: BinaryIO, **filters: Any) -> None:
         """Write all that a filter matches into ``target`` as CSV, piece by piece; ``readings=True`` adds the features."""
-        query = _given(**{name.rstrip("_"): value for name, value in filters.items()})
+        query = _given(**filters)
         with self._talking(), self._http.stream("GET", "/predictions/export", params=query) as response:
             if not response.is_success:
                 response.read()
@@ -226,7 +226,7 @@ class Client:
 
     def record(self, **filters: Any) -> Json:
         """How good the warnings were. Filters are those of ``GET /outcomes/record``; ``from_`` is from."""
-        return self._json("GET", "/outcomes/record", params=_given(**{k.rstrip("_"): v for k, v in filters.items()}))
+        return self._json("GET", "/outcomes/record", params=_given(**filters))
 
     # Files
 
@@ -242,7 +242,7 @@ class Client:
 
     def issue_totals(self, **filters: Any) -> list[Json]:
         """What rows of all files broke, by rule and column. Filters are those of ``GET /issues``; ``from_`` is from."""
-        return self._items("/issues", **{name.rstrip("_"): value for name, value in filters.items()})
+        return self._items("/issues", **filters)
 
     def file_report(self, file_id: int) -> str:
         """The file's quality report, a page of HTML that needs nothing else."""
@@ -269,7 +269,7 @@ class Client:
 
     def day(self, **filters: Any) -> Json:
         """What came since midnight in plant time, and what became of it. Filters are those of ``GET /day``."""
-        return self._json("GET", "/day", params=_given(**{k.rstrip("_"): v for k, v in filters.items()}))
+        return self._json("GET", "/day", params=_given(**filters))
 
     def machines(self, profile: str | None = None, machine: str | None = None) -> list[Json]:
         """How each was last, its open alarm, and what is wrong with it."""
@@ -350,7 +350,7 @@ class Client:
         return self._json("POST", "/predict", content=body, headers=headers, params=query, timeout=_PREDICT_SECONDS)
 
     def _pages(self, path: str, at_most: int | None, filters: Mapping[str, Any]) -> Iterator[Json]:
-        query = _given(**{name.rstrip("_"): value for name, value in filters.items()})
+        query = _given(**filters)
         query.setdefault("limit", str(min(at_most or 1000, 1000)))
         left = at_most
         while left is None or left > 0:
@@ -452,9 +452,9 @@ _PLAIN: dict[str, type[ApplianceError]] = {
 
 
 def _given(**values: Any) -> dict[str, str]:
-    """Query parameters, without those that were left out."""
+    """Query parameters, without those that were left out; a name that Python keeps for itself ends with ``_``."""
     return {
-        name: value.isoformat() if hasattr(value, "isoformat") else str(value)
+        name.rstrip("_"): value.isoformat() if hasattr(value, "isoformat") else str(value)
         for name, value in values.items()
         if value is not None
     }

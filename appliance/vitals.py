@@ -75,7 +75,7 @@ def machine(folder: Path) -> dict[str, float]:
         # Some kernels and locked-in services show less than others.
         try:
             found |= look()
-        except (OSError, RuntimeError, NotImplementedError, psutil.Error):
+        except (OSError, RuntimeError, psutil.Error):
             continue
     return found
 

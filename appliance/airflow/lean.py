@@ -21,7 +21,7 @@ _OF_WORKERS = (
     "airflow.sdk.execution_time.task_runner",
     "airflow.dag_processing.bundles.manager",
 )
-# The newest one is what our tasks speak. A route that left in it must exist in an older one, which needs one below it.
+# Our tasks speak the newest. It left out a route that the one before still has, and the oldest of a list may change none.
 _VERSIONS = 3
 
 
@@ -36,8 +36,7 @@ def share_with_workers() -> None:
             importlib.import_module(name)
         except ImportError:
             log.info("This Airflow has no %s.", name)
-    mappers = importlib.import_module("sqlalchemy.orm").configure_mappers
-    mappers()
+    importlib.import_module("sqlalchemy.orm").configure_mappers()
     give_back()
     gc.freeze()
     gc.unfreeze = lambda: None

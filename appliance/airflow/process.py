@@ -41,7 +41,7 @@ def main() -> None:
     run = importlib.import_module("airflow.__main__").main
     if service == "api-server":
         lean.forget_old_versions()
-        threading.Thread(target=_warm, name="warm", daemon=True).start()
+        threading.Thread(target=_settle, name="settle", daemon=True).start()
     elif service == "scheduler":
         # Slow, and done while the api-server starts.
         importlib.import_module("airflow.cli.commands.scheduler_command")
@@ -126,11 +126,16 @@ def _warm() -> None:
         try:
             status, _ = call(f"{_url()}/health", seconds=30.0)
             if status == 200:
-                lean.give_back()
                 return
         except Away:
             pass
         time.sleep(0.5)
+
+
+def _settle() -> None:
+    """What the api-server does beside its start: build the tasks' application, and give back what that left over."""
+    _warm()
+    lean.give_back()
 
 
 def _url() -> str:

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def keep(api: Api) -> None:
-    """Keep this minute's figures. A database that is away loses the minute, and nothing else; raises nothing."""
+    """Keep this minute's figures. A database that is away loses the minute, and nothing else."""
     now = api.metrics.minute.take() | vitals.machine(api.settings.data_dir.absolute()) | vitals.found(api.faults())
     try:
         with api.transaction() as connection:

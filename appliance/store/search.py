@@ -115,15 +115,15 @@ def counts(conn: Connection, wanted: PredictionFilter, by: Bin, zone: str) -> li
     whom = _whom(conn, wanted)
     if where["low"] >= where["high"] or not whom:
         return []
-    suspect = wanted.failing is True or (wanted.min_probability or 0) >= SUSPECT
+    suspect = _suspect(wanted)
     order = "p.id + 0" if (suspect or wanted.machine) and wanted.file_id is None else "p.id"
     conditions += [f"{order} >= :low", f"{order} < :high"]
     if wanted.machine is not None:
         conditions.append(f"p.machine_id IN ({', '.join(f'{machine:d}' for _, machine in whom)})")
     if suspect or wanted.profile is not None:
         conditions.append(f"p.profile_id IN ({', '.join(f'{profile:d}' for profile, _ in whom)})")
-    # Put into the hours of UTC first, of which there are few: a day of a zone is dear to find a million times. A quarter
-    # of an hour holds for every zone.
+    # Into quarters of an hour first, of which there are few: to find the day of a zone is dear for millions of rows, and
+    # every zone's hours begin with a quarter.
     query = (
         f"SELECT date_trunc('{by}', at, :zone) AS at, sum(rows - failing)::bigint AS passing, sum(failing)::bigint AS"
         " failing FROM (SELECT date_bin('15 minutes', p.predicted_at, '2000-01-01 00:00:00+00') AS at, count(*) AS rows,"
@@ -174,7 +174,7 @@ def _conditions(wanted: PredictionFilter, where: dict[str, Any]) -> list[str]:
 
 def _roads(conn: Connection, wanted: PredictionFilter, where: dict[str, Any]) -> Iterator[tuple[list[str], str]]:
     """For each stretch of an index: the conditions that bound it, and the order in which it is read."""
-    suspect = wanted.failing is True or (wanted.min_probability or 0) >= SUSPECT
+    suspect = _suspect(wanted)
     if wanted.file_id is not None or not (suspect or wanted.machine or wanted.profile or wanted.source):
         whom = _whom(conn, wanted)
         where |= {"profiles": [profile for profile, _ in whom], "machines": [machine for _, machine in whom]}
@@ -191,6 +191,11 @@ def _roads(conn: Connection, wanted: PredictionFilter, where: dict[str, Any]) ->
         else:
             for source in [SOURCES[wanted.source]] if wanted.source else SOURCES.values():
                 yield [f"p.profile_id = {profile:d}", f"p.source = {source:d}", *stretch], "p.id + 0"
+
+
+def _suspect(wanted: PredictionFilter) -> bool:
+    """Whether all that is wanted stands in ix_prediction_suspect."""
+    return wanted.failing is True or (wanted.min_probability or 0) >= SUSPECT
 
 
 def _whom(conn: Connection, wanted: PredictionFilter) -> list[tuple[int, int | None]]:
