@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from appliance import children, watched
 from appliance.airflow import health, lean
@@ -45,6 +46,7 @@ def main() -> None:
     elif service == "scheduler":
         # Slow, and done while the api-server starts.
         importlib.import_module("airflow.cli.commands.scheduler_command")
+        end_between_turns()
         _warm()
         lean.share_with_workers()
     sys.argv = ["airflow", *arguments]
@@ -86,6 +88,24 @@ def end_children_with_parents() -> None:
             os._exit(1)
 
     os.register_at_fork(before=before, after_in_child=in_child)
+
+
+def end_between_turns() -> None:
+    """Let TERM and INT end the scheduler when its turn is over, a second later, and a second one at once.
+
+    Airflow's own handler raises SystemExit wherever the scheduler stands, be it half-way through a message to a worker,
+    and writes to the log first, whose lock the interrupted thread may hold: it then waits for itself.
+    """
+    module: Any = importlib.import_module("airflow.jobs.scheduler_job_runner")
+
+    def leave(runner: Any, _signal: int, _frame: object) -> None:
+        if not module._is_parent_process():  # a worker's inherited handler: workers end by a message
+            return
+        if runner.num_runs == 1:
+            sys.exit(os.EX_OK)
+        runner.num_runs = 1
+
+    module.SchedulerJobRunner._exit_gracefully = leave
 
 
 def be_the_only_one() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.airflow import process, secrets
+from appliance.airflow import config, process, secrets
 from appliance.errors import Conflict
 from tests.airflow.conftest import command, environment_of, settings_of
 
@@ -59,3 +59,42 @@ def test_wrong_words_are_airflows_to_answer(tmp_path: Path) -> None:
     secrets.make(settings)
     told = command(environment_of(settings), "command", "nonsense", code=2)
     assert "invalid choice: 'nonsense'" in told.stderr
+
+
+# The thread that is interrupted holds the lock of the log, which Airflow's own handler would then wait for for ever.
+STOPPED = """
+import os, signal, sys
+from appliance.airflow import process
+process.end_between_turns()
+from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from structlog import _output
+runner = SchedulerJobRunner.__new__(SchedulerJobRunner)
+runner._enable_tracemalloc, runner.num_runs = False, -1
+runner.register_signals()
+locks = [_output._get_lock_for_file(file) for file in (sys.stdout, sys.stderr, sys.stdout.buffer, sys.stderr.buffer)]
+for lock in locks:
+    lock.acquire()
+if os.fork() == 0:
+    import multiprocessing
+    multiprocessing.current_process().name = "Worker-1"
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(0 if runner.num_runs == -1 else 1)
+assert os.wait()[1] == 0
+os.kill(os.getpid(), signal.SIGTERM)
+assert runner.num_runs == 1, runner.num_runs
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+except SystemExit as end:
+    print("gone with", end.code)
+"""
+
+
+def test_a_scheduler_is_stopped_between_two_turns_and_at_once_by_a_second_signal(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
+    secrets.make(settings)
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED],
+        env=config.environment(settings, environment_of(settings)),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "gone with 0\n"), done.stderr
