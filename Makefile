@@ -14,6 +14,7 @@ DEMO_DIR ?= .demo
 DATA ?=
 ARGS ?=
 DEBIAN ?= 12
+EVERY ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo clean-demo test test-box test-schedule lint format faults soak bench bench-schedule bench-box generate lock
@@ -51,11 +52,11 @@ test-box: $(STAMP) ## Boot a Debian and test on it what needs a whole machine; a
 test-schedule: $(STAMP) ## Run the box under a real scheduler for minutes, and kill it in the middle
 	$(BIN)/python -m pytest -m schedule $(ARGS)
 
-soak: $(STAMP) ## The long counts: Debian 13, and thirty power cuts (seed: APPLIANCE_BOX_SEED)
+soak: faults ## The long counts: a kill at every call, Debian 13, and thirty power cuts (seed: APPLIANCE_BOX_SEED)
 	APPLIANCE_BOX_DEBIAN=13 APPLIANCE_BOX_POWER_CUTS=30 $(BIN)/python -m pytest -m box --capture=no $(ARGS)
 
-faults: $(STAMP) ## Kill passes at every mutating call, and count rows afterwards
-	$(BIN)/python -m pytest -m faults $(ARGS)
+faults: $(STAMP) ## Kill passes at every mutating call, and count rows afterwards (EVERY=3: at one of three)
+	APPLIANCE_FAULTS_EVERY=$(EVERY) $(BIN)/python -m pytest -m faults $(ARGS)
 
 bench: $(STAMP) ## Time each step of a large file beside its limits (ARGS="--rows N", ARGS=--write renews the page)
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,10 +66,15 @@ class Figures:
 
 
 class Killer:
-    """Keeps both cores busy with kills; ``figures`` are those of all journeys so far."""
+    """Keeps both cores busy with kills; ``figures`` are those of all journeys so far.
 
-    def __init__(self, runners: Sequence[Runner], boxes: Boxes, say: Say, figures: list[Figures]) -> None:
-        self._runners, self._boxes, self._say, self._figures = runners, boxes, say, figures
+    ``every``: of that many calls one is the last, the first of them by chance; with 1 each call is.
+    """
+
+    def __init__(
+        self, runners: Sequence[Runner], boxes: Boxes, say: Say, figures: list[Figures], every: int = 1
+    ) -> None:
+        self._runners, self._boxes, self._say, self._figures, self._every = runners, boxes, say, figures, every
 
     def demand_the_same(self, journey: Journey) -> None:
         """Whenever it is killed, what the schedule does next leaves exactly what it leaves without a kill."""
@@ -83,18 +89,19 @@ class Killer:
         self.demand(journey, judge, wanted.accounts)
 
     def demand(self, journey: Journey, judge: Judge, accounts: Mapping[str, int] | None = None) -> None:
-        """After no kill the judge finds anything wrong, and no call is left out."""
+        """After no kill the judge finds anything wrong, and no call that is due is left out."""
         with journey.begun(self._runners[0], self._boxes) as box:
             calls = self._runners[0].run(journey.body, box.settings, **journey.arguments).made
         figures = Figures(journey.name, calls, accounts or {})
-        self._kill_everywhere(journey, judge, figures)
+        first = random.randint(1, self._every)
+        self._kill_from(first, journey, judge, figures)
         assert not figures.failures, "\n".join(figures.failures)
-        assert len(figures.kills) == len(calls)
+        assert len(figures.kills) == len(range(first, len(calls) + 1, self._every))
         self._figures.append(figures)
 
-    def _kill_everywhere(self, journey: Journey, judge: Judge, figures: Figures) -> None:
-        """Killed before its 1st, 2nd, ... call, until it is through unkilled."""
-        numbers, lock, through = itertools.count(1), threading.Lock(), threading.Event()
+    def _kill_from(self, first: int, journey: Journey, judge: Judge, figures: Figures) -> None:
+        """Killed before its ``first`` call and each that is due after it, until it is through unkilled."""
+        numbers, lock, through = itertools.count(first, self._every), threading.Lock(), threading.Event()
 
         def work(runner: Runner) -> None:
             while not through.is_set() and len(figures.failures) < _TOLD_FAILURES:
