@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from appliance import notify_plan, notify_targets, notify_words
@@ -28,6 +28,8 @@ from appliance.store import notices
 from appliance.store.engine import Connection, Engine, transaction
 
 SECONDS = 40.0
+# The schedule's passes send every minute or two.
+LEFT_OVER = timedelta(minutes=10)
 _CRITICALITIES = {"high": ("high",), "medium": ("high", "medium"), "none": ()}
 _KINDS = {"alarm": "alarms", "quality": "bad files", "box": "faults of the box"}
 
@@ -84,6 +86,13 @@ def send(settings: Settings, engine: Engine, seconds: float | None = None) -> Se
             run.done.errors += [str(error) for error in wrong]
             run.until(time.monotonic() + (SECONDS if seconds is None else seconds))
         return run.done
+
+
+def is_left_over(engine: Engine) -> bool:
+    """Whether something waits that the schedule should have sent long ago: it is silent, or an address is."""
+    with transaction(engine) as connection:
+        number, _ = notices.overdue(connection, notices.clock(connection) - LEFT_OVER)
+    return number > 0
 
 
 def try_all(settings: Settings, only: Wish | None = None, seconds: float = SECONDS) -> list[Tried]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -46,12 +46,13 @@ class FileCause:
 
 @dataclass(frozen=True, slots=True)
 class EventCause:
-    """``file_id``: of the file that it is about, where it is about one."""
+    """``file_id``: of the file that it is about, where it is about one. ``details``: as whoever noted it wrote them."""
 
     kind: str
     message: str
     at: datetime
     file_id: int | None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 Cause = AlarmCause | FileCause | EventCause

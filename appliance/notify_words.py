@@ -138,7 +138,8 @@ def line(place: Place, cause: Cause) -> str:
             what = "refused" if cause.reason else f"{cause.rows_bad:,} of {cause.rows_in:,} rows bad"
             return f"{tame(cause.name, 80)}{_from(cause)}: {what}, {place.time(cause.arrived_at)}"
         case EventCause():
-            return f"{tame(cause.message, 180)} ({place.time(cause.at)})"
+            title = _alert_title(cause)
+            return f"{f'{title}: ' if title else ''}{tame(cause.message, 180)} ({place.time(cause.at)})"
 
 
 def tame(text: object, limit: int) -> str:
@@ -212,6 +213,8 @@ def _file(place: Place, cause: FileCause) -> Message:
 
 
 def _event(place: Place, cause: EventCause) -> Message:
+    if title := _alert_title(cause):
+        return _alert(place, cause, title)
     lines = [
         tame(cause.message, 700),
         f"At {place.time(cause.at)} ({place.timezone}).",
@@ -219,6 +222,32 @@ def _event(place: Place, cause: EventCause) -> Message:
         f"{place.url}/files/{cause.file_id}" if cause.file_id is not None else place.url,
     ]
     return _message(place, "the box needs a look", lines)
+
+
+def _alert(place: Place, cause: EventCause, title: str) -> Message:
+    """Of a rule of Grafana's, which brings its own words for what to do."""
+    action = tame(cause.details.get("action") or "", 400)
+    lines = [
+        tame(cause.message, 700),
+        f"At {place.time(cause.at)} ({place.timezone}).",
+        f"What to do: {action}" if action else "",
+        place.url,
+    ]
+    return _message(place, title, lines)
+
+
+def _alert_title(cause: EventCause) -> str:
+    """'' where it is no alert. Of a drill it is said first, lest somebody runs."""
+    if cause.kind != "alert":
+        return ""
+    title = tame(cause.details.get("title") or "an alert", 80)
+    match cause.details.get("drill"):
+        case "rows":
+            return f"drill, nothing is wrong: {title}"
+        case "meanwhile":
+            return f"during a drill: {title}"
+        case _:
+            return title
 
 
 def _message(place: Place, title: str, lines: Sequence[str], tone: Tone = "warning") -> Message:

@@ -141,6 +141,15 @@ class Settings(BaseSettings):
         12, description="Messages an hour and target; what exceeds them comes in one message later."
     )
 
+    grafana_url: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?$",
+        description="Where a Grafana runs that `alerts drill` asks. Default: none is asked.",
+    )
+    grafana_login: SecretStr | None = Field(
+        None, description="For that: the token of a service account that may view, or user:password."
+    )
+
     prediction_days: Count = Field(730, description="Days that predictions stay, by whole months.")
     record_days: Count = Field(
         400, description="Days that events, closed messages, counts for drift and arrivals without rows stay."

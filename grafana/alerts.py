@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from grafana import contact
 from grafana.parts import DATASOURCE, Json
 from grafana.provisioning import FOLDER, dumped
 
@@ -271,8 +272,9 @@ def as_json(rule: Rule) -> Json:
             "description": rule.runbook,
             "runbook_url": f"/d/{rule.panel}",
         },
-        "labels": {"severity": rule.severity, "team": "appliance"},
+        "labels": {"severity": rule.severity, "team": "appliance", "rule": rule.uid},
         "isPaused": False,
+        "notification_settings": contact.routing(),
     }
 
 

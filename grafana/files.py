@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from grafana import alerts, box, kiosk, model, provisioning, quality, right
+from grafana import alerts, box, contact, kiosk, model, provisioning, quality, right
 
 DASHBOARDS = (kiosk.DASHBOARD, quality.DASHBOARD, model.DASHBOARD, right.DASHBOARD, box.DASHBOARD)
 
@@ -14,6 +14,7 @@ def all_files() -> dict[str, str]:
     found["provisioning/datasources/appliance.yaml"] = provisioning.datasource()
     found["provisioning/dashboards/appliance.yaml"] = provisioning.dashboards()
     found["provisioning/alerting/appliance.yaml"] = alerts.rules()
+    found["provisioning/alerting/appliance-contact.yaml"] = contact.contact_points()
     return found
 
 

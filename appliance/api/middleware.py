@@ -17,7 +17,7 @@ from appliance.api.metrics import Metrics
 log = logging.getLogger("appliance.access")
 
 _SMALL_BODY = 64 * 1024  # a note, a number of minutes
-_ROW_BODY = 1024 * 1024  # one row, of very many columns
+_ROW_BODY = 1024 * 1024  # one row, of very many columns; many alerts at once
 # A client that sends nothing for so long is gone, or means to hold a place.
 _SILENCE_SECONDS = 30.0
 
@@ -94,7 +94,7 @@ def _limit(path: str, most: int) -> int:
     """Bytes of body that an address takes, where files may be as large as ``most``."""
     if path in ("/predict", "/file-checks") or path.endswith("/corrections"):
         return most
-    return min(_ROW_BODY, most) if path == "/explain" else _SMALL_BODY
+    return min(_ROW_BODY, most) if path in ("/explain", "/alerts") else _SMALL_BODY
 
 
 def announced(scope: Scope) -> int | None:

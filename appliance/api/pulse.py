@@ -7,7 +7,7 @@ import logging
 from appliance import vitals
 from appliance.api.state import Api
 from appliance.errors import ApplianceError
-from appliance.store import figures, queries, report, standing
+from appliance.store import drill_rows, figures, queries, report, standing
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,8 @@ def keep(api: Api) -> None:
             figures.keep(connection, now)
             if ended := report.end_long(connection):
                 log.warning("%d readers of the database took too long and were cut off", ended)
+            if drill_rows.sweep(connection):
+                log.warning("a drill of alerts was broken off; what it left is removed")
     except ApplianceError as error:
         log.debug("the figures of this minute are lost: %s", error)
     except Exception:

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from appliance.cli import airflow, box, data, demo_rows, keys, models, notify, profiles, run, serve, users
+from appliance.cli import airflow, alerts, box, data, demo_rows, keys, models, notify, profiles, run, serve, users
 from appliance.errors import ApplianceError, UsageError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.add_typer(keys.keys, name="key")
 app.add_typer(users.users, name="user")
 app.add_typer(data.database, name="db")
 app.add_typer(notify.app, name="notify")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(demo_rows.group, name="demo-rows")
 run.register(app)
 box.register(app)

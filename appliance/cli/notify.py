@@ -43,6 +43,12 @@ def try_out(
 @app.command()
 def send(
     seconds: Annotated[float | None, typer.Option("--seconds", min=0, help="End after so many seconds.")] = None,
+    left_over: Annotated[
+        bool,
+        typer.Option(
+            "--left-over", help="Only what the schedule should have sent ten minutes ago; fine where nobody is told."
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """One pass: send what is due. The schedule does it after each of its passes."""
@@ -50,8 +56,15 @@ def send(
     from appliance.store import engine
 
     # Where the targets are kept from this shell, what waits is not ours to settle.
-    box = _box_with_targets()
-    done = notify.send(box, engine.connect(box.require_dsn(), application="appliance-notify"), seconds)
+    box = settings.load() if left_over else _box_with_targets()
+    store = engine.connect(box.require_dsn(), application="appliance-notify")
+    if left_over and not (_has_targets(box) and notify.is_left_over(store)):
+        if as_json:
+            emit(notify.Sent().as_dict())
+        else:
+            say("Nothing was left over.")
+        return
+    done = notify.send(box, store, seconds)
     if as_json:
         emit(done.as_dict())
     else:
@@ -83,8 +96,12 @@ def _row(one: dict[str, Any]) -> tuple[object, ...]:
     return created, one["state"], one["target"], one["what"], one["error"]
 
 
+def _has_targets(box: settings.Settings) -> bool:
+    return box.notify_targets is not None and bool(box.notify_targets.get_secret_value().strip())
+
+
 def _box_with_targets() -> settings.Settings:
     box = settings.load()
-    if box.notify_targets is None or not box.notify_targets.get_secret_value().strip():
+    if not _has_targets(box):
         raise SettingError("No target of messages is set.", "Set notify_targets; docs/notify.md shows how.")
     return box

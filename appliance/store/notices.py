@@ -309,7 +309,8 @@ WHERE n.kind = 'file' AND n.id = ANY(:ids)
 
 _EVENTS = """
 SELECT n.id AS notice_id, e.kind, e.message, e.at,
-    CASE WHEN jsonb_typeof(e.details -> 'file_id') = 'number' THEN CAST(e.details ->> 'file_id' AS bigint) END AS file_id
+    CASE WHEN jsonb_typeof(e.details -> 'file_id') = 'number' THEN CAST(e.details ->> 'file_id' AS bigint) END AS file_id,
+    e.details
 FROM notice n JOIN event e ON e.id = n.ref_id
 WHERE n.kind = 'event' AND n.id = ANY(:ids)
 """

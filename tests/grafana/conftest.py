@@ -26,10 +26,10 @@ from appliance.store import alarms, report
 from appliance.store import engine as engines
 from appliance.store.engine import Engine
 from model.plants import PLANTS, csv_bytes
-from tests.api.conftest import Shelf, box, make_token, running, shelf
+from tests.api.conftest import Shelf, address, app, box, make_token, people, running, settings, shelf, token
 from tests.conftest import Cluster
 
-__all__ = ["shelf"]
+__all__ = ["address", "app", "people", "settings", "shelf", "token"]
 
 ROLE = "grafana"
 

@@ -23,6 +23,11 @@ def expand(
     sql: str, since: datetime, until: datetime, values: Mapping[str, str | Sequence[str]], interval: str = "1m"
 ) -> str:
     """``values``: of each variable what is chosen (quoted one by one), or what stands for all as it is."""
+    return macros(variables(sql, values, interval), since, until)
+
+
+def variables(sql: str, values: Mapping[str, str | Sequence[str]], interval: str = "1m") -> str:
+    """What the page does before it sends a statement."""
 
     def variable(found: re.Match[str]) -> str:
         name = found[1] or found[2]
@@ -36,6 +41,12 @@ def expand(
         if isinstance(value, str):
             return value
         return ",".join("'" + one.replace("'", "''") + "'" for one in value)
+
+    return _VARIABLE.sub(variable, sql)
+
+
+def macros(sql: str, since: datetime, until: datetime) -> str:
+    """What the data source does with it then."""
 
     def macro(found: re.Match[str]) -> str:
         arguments = [argument.strip(" ") for argument in found[2].split(",")]
@@ -56,7 +67,6 @@ def expand(
                 return f'{group} AS "time"' if name.endswith("Alias") else group
         raise UnknownMacro(name)
 
-    sql = _VARIABLE.sub(variable, sql)
     return _MACRO.sub(macro, sql)
 
 

@@ -236,6 +236,7 @@ def test_the_file_is_as_grafana_documents_it() -> None:
     for rule in group["rules"]:
         assert set(rule) == {
             "uid", "title", "condition", "data", "noDataState", "execErrState", "for", "annotations", "labels", "isPaused",
+            "notification_settings",
         }  # fmt: skip
         assert rule["noDataState"] in {"Alerting", "NoData", "OK", "KeepLast"}
         assert rule["execErrState"] in {"Alerting", "Error", "OK", "KeepLast"}

@@ -190,3 +190,15 @@ def test_a_target_says_nothing_of_itself_in_errors(plant: Plant) -> None:
     [target] = notify_targets.read(plant.settings(f"json://user:{SECRET}@127.0.0.1:9/{SECRET}"))[0]
     assert SECRET not in str(target.wrong("it is wrong")) + repr(target) + target.label
     assert notify.Sent(busy=True).sentence() == "Messages are being sent by another process."
+
+
+def test_what_the_schedule_left_lying_is_sent_without_it(plant: Plant, hook: Webhook) -> None:
+    target = hook.url(f"/{SECRET}")
+    plant.event("The schedule is silent.")
+    assert "Nothing was left over" in command(plant, "send", "--left-over", targets=target)
+    assert json.loads(command(plant, "send", "--left-over", "--json", targets=target))["messages"] == 0
+    plant.later(minutes=11)
+    assert "Nothing was left over" in command(plant, "send", "--left-over"), "where nobody is told, nothing is settled"
+    assert plant.is_due
+    assert "1 message sent" in command(plant, "send", "--left-over", targets=target)
+    assert len(hook.got) == 1

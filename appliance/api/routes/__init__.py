@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.api.routes import (
     alarms,
+    alerts,
     corrections,
     explain,
     file_checks,
@@ -35,6 +36,7 @@ ROUTERS = tuple(
         plant,
         machines,
         alarms,
+        alerts,
         outcomes,
         profiles,
         models,
