@@ -25,8 +25,17 @@ def python(
     at_death: signal.Signals = TERM,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A Python child that ends with the block, and gets ``at_death`` should this process be killed."""
+    with program([sys.executable, *arguments], environment, output, at_death) as child:
+        yield child
+
+
+@contextmanager
+def program(
+    command: Sequence[str], environment: Mapping[str, str], output: IO[Any], at_death: signal.Signals = TERM
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The same with any program."""
     child = subprocess.Popen(
-        [sys.executable, *arguments],
+        command,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=output,

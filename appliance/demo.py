@@ -21,7 +21,18 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from appliance import bundle, children, demo_airflow, demo_screen, demo_ui, outputs, pipeline, ports, signing
+from appliance import (
+    bundle,
+    children,
+    demo_airflow,
+    demo_grafana,
+    demo_screen,
+    demo_ui,
+    outputs,
+    pipeline,
+    ports,
+    signing,
+)
 from appliance import settings as box_settings
 from appliance.cli.output import emit, hint
 from appliance.errors import ApiAway, ApplianceError, Conflict, StoreAway, UsageError
@@ -53,6 +64,7 @@ class Wishes:
     port: int
     airflow: bool
     ui: bool
+    grafana: bool
     as_json: bool
 
 
@@ -113,16 +125,18 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
         return _once(wishes, box, plant, version, since, started)
     for child in shown.values():
         demo_ui.wait(settings, child)
+    dashboards, told = demo_grafana.start(stack, box, folder, wishes.port, _tell) if wishes.grafana else ({}, [])
     lines = [
         f"API      {settings.base_url}  (described at {settings.base_url}/docs)",
         f"User     {user}, engineer, until tomorrow; token, shown this once: {token}",
         f"Model    {version}, profile {wishes.profile}",
         f"Drop     {settings.raw / wishes.profile}",
         *(demo_ui.lines(settings, box.engine) if shown else ()),
+        *told,
         *(demo_airflow.lines(settings) if wishes.airflow else ()),
         "Ctrl-C stops everything.",
     ]
-    _show(wishes, box, {"API": api, "plant": plant, **shown, **airflow}, lines)
+    _show(wishes, box, {"API": api, "plant": plant, **shown, **dashboards, **airflow}, lines)
     return 0
 
 

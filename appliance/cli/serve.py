@@ -47,6 +47,9 @@ def demo(
         typer.Option("--no-airflow", help="Let the demo's own loop keep the schedule, as with --once."),
     ] = False,
     no_ui: Annotated[bool, typer.Option("--no-ui", help="Leave the screens out, as with --once.")] = False,
+    no_grafana: Annotated[
+        bool, typer.Option("--no-grafana", help="Leave Grafana out where there is one, as with --once.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Everything on this machine, no root: a database, a model, the API, a plant with faults, predictions."""
@@ -54,6 +57,7 @@ def demo(
 
     wishes = demonstration.Wishes(
         data=data, profile=profile, folder=folder, once=once, machines=machines, rows_per_file=rows_per_file or (250 if once else 5), port=port,
-        airflow=not (no_airflow or once), ui=not (no_ui or once), as_json=as_json,
+        airflow=not (no_airflow or once), ui=not (no_ui or once),
+        grafana=not (no_grafana or once), as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(demonstration.run(wishes))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.engine import make_url
 
 from appliance.errors import UsageError
 
@@ -85,6 +86,24 @@ def reader_sql(role: str = READER) -> str:
     return _SQL.format(
         role=role, connections=CONNECTIONS, statement=STATEMENT_SECONDS, idle=IDLE_SECONDS, dangerous=_DANGEROUS
     )
+
+
+def make_reader(engine: Engine, role: str = READER) -> None:
+    """Make that role a reader, by an engine that logs in as a superuser: of the demo's own server."""
+    with engine.connect() as connection:
+        raw = connection.execution_options(isolation_level="AUTOCOMMIT").connection
+        cursor = raw.cursor()
+        # As it stands: what looks like a place for values is none.
+        cursor.execute(reader_sql(role))
+        cursor.close()
+
+
+def whereabouts(dsn: str) -> tuple[str, str]:
+    """The folder of the socket, or host and port; and the name of the database."""
+    url = make_url(dsn)
+    socket = url.query.get("host")
+    host = socket if isinstance(socket, str) else f"{url.host or '127.0.0.1'}:{url.port or 5432}"
+    return host, url.database or ""
 
 
 def end_long(conn: Connection, seconds: float = LONGEST_SECONDS) -> int:
