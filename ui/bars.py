@@ -26,7 +26,8 @@ def signed(parts: Sequence[tuple[str, float]]) -> None:
     x = {"field": "points", "type": "quantitative", "title": t("bars.points"), "axis": {"tickMinStep": 1}}
     colour = {
         "field": "kind", "type": "nominal", "scale": {"domain": [up, down], "range": [FAILING, PASSING]},
-        "legend": {"title": None, "orient": "top"},
+        # One above the other: beside the names of the bars there is no room for two on a phone.
+        "legend": {"title": None, "orient": "top", "columns": 1},
     }  # fmt: skip
     tooltip = [
         {"field": "name", "type": "nominal", "title": t("bars.feature")},

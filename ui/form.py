@@ -26,10 +26,12 @@ _ROLES = ("reading", "context", "time")
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """``missing``: titles of readings that have to be there and were left empty."""
+    """``missing``: titles of readings that have to be there and were left empty; ``now``: names of times that were left
+    empty, and are the present one."""
 
     row: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    now: list[str] = field(default_factory=list)
 
 
 def columns(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -57,9 +59,12 @@ def draw(here: Here, profile: Mapping[str, Any], key: str) -> Filled:
             with place:
                 _widget(here, column, _key(key, column))
     for column in asked:
-        value = taken(column, st.session_state.get(_key(key, column)), here.zone)
+        held = st.session_state.get(_key(key, column))
+        value = taken(column, held, here.zone)
         if value is not None:
             filled.row[column["name"]] = value
+            if held is None:
+                filled.now.append(column["name"])
         elif column["required"] and not column["nullable"]:
             filled.missing.append(column["title"])
         elif column["required"]:

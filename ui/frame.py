@@ -20,7 +20,7 @@ from ui.texts import t
 # How often a page looks whether what was away is back.
 _WAIT_SECONDS = 3
 _DONE = "_done"
-_AWAY = (ApiAway, StoreAway, NotReady)
+AWAY = (ApiAway, StoreAway, NotReady)
 # Nothing new for so long is worth a sign: files come every minute or so.
 OLD_SECONDS = 3600
 
@@ -33,7 +33,7 @@ def guarded(*, waits: bool = True) -> Iterator[None]:
         yield
     except Unauthorized:
         signed_out()
-    except _AWAY as error:
+    except AWAY as error:
         away(error, waits=waits)
     except ApplianceError as error:
         refused(error)

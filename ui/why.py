@@ -105,6 +105,8 @@ def cases(here: Here, said: Mapping[str, Any]) -> None:
     """The nearest past cases, and what became of them."""
     st.subheader(t("why.cases"), anchor=False)
     st.markdown(words.plain(said["cases"]["text"]))
+    if said["cases"]["nearest"]:
+        st.caption(t("why.distances"))
     for case in said["cases"]["nearest"]:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             machine = words.plain(case["machine"] or t("why.no_machine"))

@@ -64,16 +64,17 @@ def _check(here: Here, profile: dict[str, Any], machine: str | None, filled: for
         names = ", ".join(words.plain(title) for title in filled.missing)
         st.warning(t("setting.missing", n=len(filled.missing), names=names), icon=":material/help:")
         return
-    asked = json.dumps([profile["name"], machine, row])
-    # Asked again after no answer came, it is the same question, and stored once.
+    # Asked again after no answer came, it is the same question, and stored once; a time that says now is that of then.
+    asked = json.dumps([profile["name"], machine, {name: v for name, v in row.items() if name not in filled.now}])
     if st.session_state.get(_ASKED, ("",))[0] != asked:
-        st.session_state[_ASKED] = (asked, str(uuid4()))
+        st.session_state[_ASKED] = (asked, str(uuid4()), row)
+    _, once, row = st.session_state[_ASKED]
     with frame.guarded():
         answer = here.api.predict_rows(
             [row],
             profile=profile["name"],
             machine=machine if profile["takes_machine"] else None,
-            idempotency_key=st.session_state[_ASKED][1],
+            idempotency_key=once,
         )
         del st.session_state[_ASKED]
         st.session_state[_CHECKED] = {"key": (profile["name"], machine), "row": row, "answer": answer}

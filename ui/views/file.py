@@ -57,6 +57,8 @@ def _summary(here: Here, file: dict[str, Any]) -> None:
             st.metric(t(f"file.figure.{name}"), words.number(file[name]), width="content")
     if file["rows_predicted"] < file["rows_good"]:
         st.caption(t("file.waiting", n=file["rows_good"] - file["rows_predicted"]))
+    if file["rows_predicted"]:
+        links.link("predictions", t("file.predictions"), icon=":material/history:", span="all", file=file["id"])
 
 
 def _lineage(here: Here, file: dict[str, Any]) -> None:

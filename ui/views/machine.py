@@ -85,7 +85,7 @@ def _reading(here: Here, machine: dict[str, Any]) -> None:
                 machine=machine["name"],
             )  # fmt: skip
         links.link(
-            "predictions", t("machine.all"), icon=":material/history:", profile=machine["profile"],
+            "predictions", t("machine.all"), icon=":material/history:", span="all", profile=machine["profile"],
             machine=machine["name"],
         )  # fmt: skip
 
