@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import psutil
 import psycopg2
 import pytest
 import yaml
@@ -19,6 +21,10 @@ from appliance import demo_grafana
 from appliance.pipeline import Box
 from appliance.settings import Settings
 from grafana import server
+from tests.demo import test_demo
+from tests.demo.test_demo import folder
+
+__all__ = ["folder"]
 
 STAND_IN = """#!{python}
 # A stand-in for Grafana's program.
@@ -129,6 +135,28 @@ def test_one_that_does_not_start_is_done_without(home: Home, box: Box, tmp_path:
         assert demo_grafana.start(stack, box, tmp_path, 0, said.append) == ({}, [])
     assert "did not start" in said[-1]
     assert "no such database" in (tmp_path / "grafana.log").read_text()
+
+
+def test_the_demo_shows_where_it_is_and_ends_with_it(home: Home, folder: Path) -> None:
+    home()
+    demo = test_demo._start(folder, "--no-airflow", "--no-ui", "--rows-per-file", "40")
+    try:
+        assert demo.stdout is not None
+        line = next(line for line in demo.stdout if line.startswith("Grafana"))
+        assert httpx.get(line.split()[1], trust_env=False).is_success
+        assert (folder / "grafana" / "told").is_file()
+        [child] = [
+            process
+            for process in psutil.Process(demo.pid).children(recursive=True)
+            if "unpacked/bin/grafana" in " ".join(test_demo._words(process))
+        ]
+        demo.send_signal(signal.SIGINT)
+        _, err = demo.communicate(timeout=60)
+        assert demo.returncode == 0, err
+        assert test_demo._gone([child], 10)
+    finally:
+        demo.kill()
+        demo.communicate()
 
 
 def test_the_command_says_so(tmp_path: Path) -> None:
