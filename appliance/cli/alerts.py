@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from appliance import settings
 from appliance.cli.output import JsonFlag, emit, hint, say, table
+
+if TYPE_CHECKING:
+    from appliance.drill import Drilled
+
+_ARRIVAL = ("arrived", "sent to people", "")
 
 app = typer.Typer(help="Alerts of the dashboards.", no_args_is_help=True)
 
@@ -23,7 +28,9 @@ def drill(
     grafana: Annotated[
         str | None, typer.Option(help="Address of a running Grafana. Default: the setting grafana_url.")
     ] = None,
-    without_grafana: Annotated[bool, typer.Option(help="Ask the database alone, whatever is set.")] = False,
+    without_grafana: Annotated[
+        bool, typer.Option("--without-grafana", help="Ask the database alone, whatever is set.")
+    ] = False,
     minutes: Annotated[float, typer.Option(min=0, max=120, help="Longest wait for Grafana.")] = 15.0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -51,7 +58,8 @@ def drill(
     if as_json:
         emit(report.as_dict())
     else:
-        table(_rows(report), ("alert", "came of it", "arrived", "sent to people", ""))
+        asked = report.by == "grafana"
+        table((_row(one, asked) for one in report.alerts), ("alert", "came of it", *(_ARRIVAL if asked else ())))
         if report.by == "sql":
             say(
                 f"No Grafana was asked: its statements and bounds were, as {report.seen_by}. Whether messages reach"
@@ -61,17 +69,6 @@ def drill(
         raise typer.Exit(1)
 
 
-def _rows(report: object) -> list[tuple[object, ...]]:
-    from appliance.drill import Report
-
-    assert isinstance(report, Report)
-    return [
-        (
-            one.title,
-            one.state + (", as before the drill" if one.fired_before and one.state == "fires" else ""),
-            one.arrived,
-            one.sent,
-            one.why,
-        )
-        for one in report.alerts
-    ]
+def _row(one: Drilled, asked: bool) -> tuple[object, ...]:
+    came = f"{one.state}, as before the drill" if one.fired_before and one.state == "fires" else one.state
+    return (one.title, came, one.arrived, one.sent, one.why) if asked else (one.title, came)

@@ -16,8 +16,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
 from appliance import drift as pure
+from appliance import drill
 from appliance.errors import UsageError
-from appliance.store import drift, report, writer
+from appliance.store import drift, drill_rows, report, writer
 from appliance.store.engine import connect as make_engine
 from appliance.store.engine import transaction
 from tests.conftest import Cluster
@@ -245,3 +246,33 @@ def test_drift_in_the_views_is_that_of_the_code(engine: Engine) -> None:
         assert row["chance"] == pytest.approx(wanted.chance, rel=1e-5)
         assert row["missing"] == pytest.approx(wanted.missing)
         assert row["below"] + row["above"] == pytest.approx(wanted.outside)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "wanted"),
+    [
+        ("postgresql://user@/appliance?host=/var/run/postgresql", ("/var/run/postgresql", "appliance")),
+        ("postgresql://user:word@db.example:5433/plant", ("db.example:5433", "plant")),
+        ("postgresql:///appliance", ("127.0.0.1:5432", "appliance")),
+    ],
+)
+def test_where_a_database_is_as_another_program_is_told(dsn: str, wanted: tuple[str, str]) -> None:
+    assert report.whereabouts(dsn) == wanted
+
+
+def test_its_owner_drills_every_alert_through_the_reader_s_eyes_on_each_postgresql(plain: str) -> None:
+    engine = make_engine(plain, "tests")
+    found = drill.by_sql(engine, drill.chosen([]))
+    assert found.seen_by == ROLE
+    assert {one.state for one in found.alerts} == {"fires"}
+    with transaction(engine) as conn:
+        # As a drill with a Grafana is taken back; the one that changes what is there is never committed.
+        for uid in drill_rows._MAKERS.keys() - set(drill_rows.ONLY_UNSEEN):
+            drill_rows.make(conn, uid)
+    with transaction(engine) as conn:
+        assert drill_rows.sweep(conn)
+        assert not drill_rows.sweep(conn)
+        assert not drill_rows.is_on(conn)
+    with drill_rows.only_one(engine), transaction(engine) as conn:
+        assert drill_rows.is_on(conn)
+    engine.dispose()
