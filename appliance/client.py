@@ -132,6 +132,10 @@ class Client:
             "POST", "/file-checks", content=blocks, headers=headers, params=query, timeout=_PREDICT_SECONDS
         )
 
+    def file_checks(self) -> list[Json]:
+        """Files that one handed in lately, in short, the newest first."""
+        return self._items("/file-checks")
+
     def file_check(self, check_id: str) -> Json:
         return self._json("GET", f"/file-checks/{_step(check_id)}")
 

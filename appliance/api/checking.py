@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,6 +30,8 @@ from appliance.predict import NOBODY, predict_rows
 from appliance.profile import MACHINE, ROW, Profile
 from appliance.serving import Served
 from appliance.store import principals
+
+_SHORT = ("id", "name", "profile", "machine", "size", "created_at", "expires_at", "rows", "criticality", "done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,17 @@ def state(folder: Folder) -> dict[str, Any]:
     parts = folder.parts()
     del found["owner"], found["once"]
     return {"id": folder.id, **found, "done": len(parts) == found["parts"], "predicted": result.summed(parts)}
+
+
+def kept(api: Api, who: Principal) -> list[dict[str, Any]]:
+    """The files of this person that are kept, in short, the newest first."""
+    listed = []
+    for folder in folders.mine(api.settings.uploads, who.owner):
+        with suppress(FileNotFoundError):  # it goes just now
+            told = state(folder)
+            predicted = {name: told["predicted"][name] for name in ("rows", "failing")}
+            listed.append({name: told[name] for name in _SHORT} | {"predicted": predicted})
+    return listed
 
 
 def find(api: Api, who: Principal, id_: str) -> Folder:

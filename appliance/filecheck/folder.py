@@ -112,6 +112,17 @@ def find(root: Path, id_: str, owner: str) -> Folder:
     raise NotFound("This checked file is not here any more.", f"Hand it in again; it is kept for {hours:.0f} hours.")
 
 
+def mine(root: Path, owner: str) -> list[Folder]:
+    """All of one owner's that are kept, the newest first."""
+    found: list[tuple[float, Folder]] = []
+    for path in root.glob("*") if root.is_dir() else ():
+        with suppress(FileNotFoundError):
+            folder = Folder(path)
+            if _ID.fullmatch(path.name) and folder.found()["owner"] == owner:
+                found.append((_since(path), folder))
+    return [folder for _, folder in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
 def sweep(root: Path, now: float | None = None) -> int:
     """Remove what is older than it is kept for; the number of folders."""
     gone = 0
@@ -125,13 +136,9 @@ def sweep(root: Path, now: float | None = None) -> int:
 
 
 def _only_newest(kept: Folder, owner: str) -> None:
-    mine: list[tuple[float, Path]] = []
-    for path in kept.path.parent.glob("*"):
-        with suppress(FileNotFoundError):
-            if path != kept.path and _ID.fullmatch(path.name) and Folder(path).found()["owner"] == owner:
-                mine.append((_since(path), path))
-    for _, path in sorted(mine, reverse=True)[MOST_EACH - 1 :]:
-        Folder(path).remove()
+    others = [folder for folder in mine(kept.path.parent, owner) if folder.path != kept.path]
+    for folder in others[MOST_EACH - 1 :]:
+        folder.remove()
 
 
 def _since(path: Path) -> float:

@@ -264,6 +264,8 @@ def test_who_handed_it_in_alone_sees_it(people: People, person: httpx.Client) ->
         ("DELETE", ""),
     ):
         assert_problem(other.request(method, f"/file-checks/{check['id']}{path}"), 404, "not_found")
+    assert other.get("/file-checks").json() == {"items": []}
+    assert [one["id"] for one in person.get("/file-checks").json()["items"]] == [check["id"]]
     assert_problem(hand_in(people("viewer"), mill_csv(5)), 403, "forbidden")
     assert_problem(person.get(f"/file-checks/{'0' * 32}"), 404, "not_found")
     assert person.delete(f"/file-checks/{check['id']}").status_code == 204
@@ -299,6 +301,9 @@ def test_what_is_asked_wrongly_is_refused_before_the_file_is_taken(person: httpx
 
 def test_old_ones_and_many_ones_go(person: httpx.Client, settings: Settings) -> None:
     ids = [hand_in(person, mill_csv(5, seed)).json()["id"] for seed in range(1, 6)]
+    listed = person.get("/file-checks").json()["items"]
+    assert [one["id"] for one in listed] == ids[: -folders.MOST_EACH - 1 : -1]
+    assert listed[0]["rows"] == {"received": 5, "good": 5, "bad": 0}
     there = {path.name for path in settings.uploads.iterdir()}
     assert there == set(ids[-folders.MOST_EACH :])
     assert folders.sweep(settings.uploads) == 0
@@ -312,6 +317,8 @@ def test_the_client_knows_it(people: People, token: Callable[..., str]) -> None:
     with Client(people.address, token("operator", "webapp", "screen")) as api:
         check = api.check_file(io.BytesIO(mill_csv(20)), name="a.csv", profile="milling", machine="mill-1")
         assert api.file_check(check["id"]) == check
+        (listed,) = api.file_checks()
+        assert (listed["id"], listed["name"], listed["predicted"]) == (check["id"], "a.csv", {"rows": 0, "failing": 0})
         while not check["done"]:
             check = api.predict_next(check["id"])
         assert len(api.file_check_rows(check["id"], limit=5)) == 5

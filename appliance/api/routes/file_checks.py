@@ -69,6 +69,12 @@ async def create(
                     upload.close()
 
 
+@router.get("/file-checks", response_class=Json, summary="The files that one handed in lately")
+def kept(api: State, who: Operator) -> Json:
+    """In short, the newest first: a few of each person are kept, for twelve hours."""
+    return Json({"items": checking.kept(api, who)})
+
+
 @router.get("/file-checks/{check}", response_class=Json, summary="What was found in a file, and how far it is")
 def read(api: State, who: Operator, check: CheckName) -> Json:
     """Counts, issues and the first bad rows; once parts are predicted, figures and a histogram of probabilities."""
