@@ -62,7 +62,7 @@ def command(settings: Settings, path: Path) -> list[str]:
         "browser.gatherUsageStats": "false",
         # Blue: red is for alarms.
         "theme.light.primaryColor": "#1f5fae",
-        "theme.dark.primaryColor": "#7db4f5",
+        "theme.dark.primaryColor": "#2b74c9",
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
         "client.showErrorLinks": "false",

@@ -32,8 +32,9 @@ def profile(here: Here, key: str) -> dict[str, Any] | None:
     return here.profile(chosen or names[0])
 
 
-def machine(here: Here, profile: Mapping[str, Any], key: str) -> str | None:
-    """A machine that is known, or another name; None for nobody's reading, where rows need no machine."""
+def machine(here: Here, profile: Mapping[str, Any], key: str, *, guess: bool = True) -> str | None:
+    """A machine that is known, or another name; None for nobody's reading, where rows need no machine. With ``guess`` the
+    first one is chosen until somebody chooses."""
     if profile["machine"]["from"] == "constant":
         return str(profile["machine"]["value"])
     names = [one["name"] for one in here.api.machines(profile["name"])]
@@ -43,7 +44,7 @@ def machine(here: Here, profile: Mapping[str, Any], key: str) -> str | None:
     found = st.selectbox(
         t("equipment.machine"),
         names,
-        index=names.index(wanted) if wanted else 0 if names else None,
+        index=names.index(wanted) if wanted else 0 if names and guess else None,
         key=f"{key}_machine_{profile['name']}",
         accept_new_options=True,
         placeholder=t("equipment.nobody") if profile["takes_machine"] else t("equipment.which"),

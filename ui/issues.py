@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import streamlit as st
 
 from appliance.errors import ApplianceError, NotFound, NotReady
 from ui import words
@@ -16,6 +18,7 @@ _RULES = frozenset(
         "duplicate_row", "time", "machine", "formula", "missing_column", "extra_column",
     }
 )  # fmt: skip
+_EXAMPLES = 5
 
 
 def title(here: Here, profile: str, issue: Mapping[str, Any]) -> str:
@@ -23,6 +26,17 @@ def title(here: Here, profile: str, issue: Mapping[str, Any]) -> str:
     rule = t(f"rule.{issue['rule']}") if issue["rule"] in _RULES else words.plain(issue["rule"].replace("_", " "))
     column = _column(here, profile, issue["column"])
     return f"{column}: {rule}" if column else rule[:1].upper() + rule[1:]
+
+
+def listed(here: Here, profile: str, found: Sequence[Mapping[str, Any]]) -> None:
+    """Each with its count, what to do, and examples."""
+    with st.container(border=True, gap="xsmall"):
+        for issue in found:
+            count = t("file.rows", n=issue["count"]) if issue["count"] else t("file.note")
+            st.markdown(f"**{title(here, profile, issue)}** · {count}")
+            examples = [f"“{words.plain(text)}”" for text in issue["examples"][:_EXAMPLES]]
+            said = [advice(issue), t("file.examples", examples=", ".join(examples)) if examples else ""]
+            st.caption(" ".join(filter(None, said)))
 
 
 def advice(issue: Mapping[str, Any]) -> str:

@@ -13,8 +13,6 @@ from ui.session import Here
 from ui.texts import t
 from ui.views import quality
 
-_EXAMPLES = 5
-
 
 def show(here: Here) -> None:
     given = st.query_params.get("id", "")
@@ -82,13 +80,7 @@ def _issues(here: Here, file: dict[str, Any]) -> None:
     if not found:
         st.caption(t("file.no_issues"))
     else:
-        with st.container(border=True, gap="xsmall"):
-            for issue in found:
-                count = t("file.rows", n=issue["count"]) if issue["count"] else t("file.note")
-                st.markdown(f"**{issues.title(here, file['profile'], issue)}** · {count}")
-                examples = [f"“{words.plain(text)}”" for text in issue["examples"][:_EXAMPLES]]
-                said = [issues.advice(issue), t("file.examples", examples=", ".join(examples)) if examples else ""]
-                st.caption(" ".join(filter(None, said)))
+        issues.listed(here, file["profile"], found)
     if file["has_report"]:
         report = f"{here.api_url}/files/{file['id']}/report"
         st.link_button(t("file.report"), report, icon=":material/description:")

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import alarm, frame, states, words
+from ui import alarm, frame, sheet, states, words
 from ui.session import Here
 from ui.texts import t
 from ui.views import alarms as alarm_pages
@@ -117,18 +117,6 @@ def _full(here: Here, at: datetime) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], count: int) -> None:
-    """A plain table: it wraps on paper and on a phone."""
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td data-head="{escape(h)}">{_cell(c)}</td>' for h, c in zip(heads, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    st.html(f'<table class="sheet"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+    sheet.draw(heads, rows)
     if count > _MOST:
         st.caption(t("shift.more", n=count - _MOST))
-
-
-def _cell(text: str) -> str:
-    return escape(text).replace("\n", "<br>")
