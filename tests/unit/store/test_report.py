@@ -272,6 +272,7 @@ def test_its_owner_drills_every_alert_through_the_reader_s_eyes_on_each_postgres
     with transaction(engine) as conn:
         assert drill_rows.sweep(conn)
         assert not drill_rows.sweep(conn)
+    with transaction(engine) as conn:
         assert not drill_rows.is_on(conn)
     with drill_rows.only_one(engine), transaction(engine) as conn:
         assert drill_rows.is_on(conn)
