@@ -40,10 +40,9 @@ def _menu(here: Here | None, trouble: ApplianceError | None) -> dict[str, list[s
     """All pages, for an address that was sent has to lead somewhere whoever opens it; the menu shows what they may."""
     menu: dict[str, list[st.Page]] = {}
     for entry in pages.ENTRIES:
-        if pages.there(entry.name):
-            section = t(f"pages.section.{entry.section or 'none'}")
-            may = here is not None and here.may(entry.role)
-            menu.setdefault(section, []).append(pages.page(entry.name, _run(entry, here, trouble), may=may))
+        section = t(f"pages.section.{entry.section or 'none'}")
+        may = here is not None and here.may(entry.role)
+        menu.setdefault(section, []).append(pages.page(entry.name, _run(entry, here, trouble), may=may))
     return menu
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 
 import streamlit as st
 
@@ -49,10 +48,6 @@ def view(name: str) -> Callable[[Here], None]:
     """The page's ``show``."""
     show: Callable[[Here], None] = import_module(f"ui.views.{name}").show
     return show
-
-
-def there(name: str) -> bool:
-    return find_spec(f"ui.views.{name}") is not None
 
 
 def page(name: str, run: Callable[[], None] | None = None, *, may: bool = True) -> st.Page:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.ui.conftest import Browser, texts
+from ui import pages
+from ui.texts import t
 
 
 def test_whom_nobody_knows_is_led_to_the_sign_in_and_back(browse: Callable[..., Browser]) -> None:
@@ -22,3 +26,10 @@ def test_a_user_sees_who_they_are_and_signs_out(browse: Callable[..., Browser]) 
     at.button(key="sign_out").click()
     user.run(at)
     assert "The session is over" in texts(at) or "Nobody is signed in here." in texts(at)
+
+
+@pytest.mark.parametrize("name", pages.NAMES)
+def test_every_page_opens_on_a_box_that_nothing_came_to(browse: Callable[..., Browser], name: str) -> None:
+    said = texts(browse("engineer")(name))
+    assert t(f"pages.{name}") in said
+    assert "Account" in said

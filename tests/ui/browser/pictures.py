@@ -90,7 +90,7 @@ def pages(stage: Stage) -> dict[str, dict[str, Any]]:
     }
     from ui import pages as known
 
-    return {name: one.get(name, {}) for name in known.NAMES if known.there(name)}
+    return {name: one.get(name, {}) for name in known.NAMES}
 
 
 def picture(page: Page) -> bytes:
