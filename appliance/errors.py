@@ -20,6 +20,7 @@ Each owns its HTTP status, a stable code, one clear sentence, and the way out::
     |  |- KeyReused              422 idempotency_key
     |  `- TooManyRequests        429 too_many_requests
     |- DiskTrouble               500 disk               the disk is full, or fails
+    |- BucketTrouble             503 bucket.<reason>    the store does not take, give or confirm what it should
     |- NotReady                  503 not_ready          no model serves this profile yet
     |- StoreAway                 503 store_away         Postgres cannot be reached; nothing was stored
     `- ApiAway                   503 api_away           the API cannot be reached
@@ -101,6 +102,18 @@ class TrainingFailed(_WithReason):
     """Training ended without anything published."""
 
     family = "training"
+
+
+class BucketTrouble(_WithReason):
+    """S3 and the box do not come together.
+
+    ``reason`` is a stable word: ``away`` (no answer, or none that can be used), ``denied`` (keys, rights, no bucket),
+    ``full``, ``digest`` (other bytes than were sent), ``refused`` (anything else that it said), ``changed`` and ``gone`` (what was to
+    be sent is not what it was, or not there). The first three are the whole store's, the others a single object's.
+    """
+
+    family = "bucket"
+    status = 503
 
 
 class RequestError(ApplianceError):

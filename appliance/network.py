@@ -1,6 +1,6 @@
 """What this box talks to outside of itself, so that a plant's firewall can allow that and nothing else.
 
-Nothing is here that the owner did not enable: message targets, time, updates of the system. Each can be tried.
+Nothing is here that the owner did not enable: message targets, the bucket, time, updates of the system. Each can be tried.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Destination:
 def destinations(settings: Settings, etc: Path = Path("/etc")) -> list[Destination]:
     """Everything that the settings and the system make this box connect to; each host and port once."""
     found: dict[tuple[str, int, str], Destination] = {}
-    for destination in (*_messages(settings), *_time(etc), *_updates(etc)):
+    for destination in (*_messages(settings), *_bucket(settings), *_time(etc), *_updates(etc)):
         found.setdefault((destination.host, destination.port, destination.protocol), destination)
     return list(found.values())
 
@@ -88,6 +88,18 @@ def _messages(settings: Settings) -> Iterator[Destination]:
             continue  # the check of the messages says so
         for host, port in sorted(_hosts(plugin)):
             yield Destination(f"messages by {target.scheme}", host, port, "tcp")
+
+
+def _bucket(settings: Settings) -> Iterator[Destination]:
+    if settings.s3_bucket is None:
+        return
+    if settings.s3_endpoint is None:
+        region = settings.s3_region or "us-east-1"
+        yield Destination("copies in S3", f"{settings.s3_bucket}.s3.{region}.amazonaws.com", 443, "tcp")
+        return
+    parts = urlsplit(settings.s3_endpoint)
+    if parts.hostname:
+        yield Destination("copies in S3", parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), "tcp")
 
 
 def _plugin(url: str) -> Any:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import ApiAway, Conflict, NotReady, StoreAway
+from appliance.errors import ApiAway, BucketTrouble, Conflict, NotReady, StoreAway
 from appliance.store import engine as store
 from appliance.store import journal
 from appliance.store import runs as book
@@ -27,11 +27,13 @@ log = logging.getLogger(__name__)
 # What may be over in a moment (a service that starts again, a kill) is told when so many runs in a row ended in it.
 PATIENCE = 3
 KILLED = "It was killed, or lost the database, before its end."
-_PASSING = (ApiAway, StoreAway, NotReady, Conflict)
+_PASSING = (ApiAway, BucketTrouble, StoreAway, NotReady, Conflict)
 _TITLES: Mapping[RunKind, str] = {
     "ingest": "Taking files in",
     "predict": "Predicting",
     "maintain": "Maintenance",
+    "sync": "Copying to S3",
+    "audit": "Comparing with S3",
 }
 
 

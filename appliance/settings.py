@@ -150,6 +150,47 @@ class Settings(BaseSettings):
         None, description="For that: the token of a service account that may view, or user:password."
     )
 
+    s3_bucket: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="Bucket that data is copied to; none: nothing leaves the box. See docs/sync.md.",
+    )
+    s3_prefix: str = Field(
+        "", pattern=r"^([A-Za-z0-9_.=-]+/)*$", description="What all keys in the bucket begin with, such as `plants/`."
+    )
+    s3_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+/?$",
+        description="Address of an S3-compatible store. Default: AWS.",
+    )
+    s3_region: str | None = Field(
+        None, pattern=r"^[a-z0-9-]{1,40}$", description="Region of the bucket. Default: what AWS's own settings say."
+    )
+    s3_keys: SecretStr | None = Field(
+        None,
+        description="Access key and secret key with a colon between them. Default: the role of the instance, or AWS's own settings.",
+    )
+    s3_kms_key: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9:/_-]{1,2048}$",
+        description="Key in KMS (id, ARN or alias/...) that objects are encrypted with. Default: what the bucket says.",
+    )
+    s3_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that the store is checked against. Default: those that the system trusts."
+    )
+    s3_part_mb: Count = Field(8, ge=5, le=1_024, description="Files above so many MiB go in parts of that size.")
+    s3_kib_per_second: Count | None = Field(
+        None, description="Bandwidth of copying, in KiB a second. Default: no limit."
+    )
+    s3_hours: str | None = Field(
+        None,
+        pattern=r"^([01]?[0-9]|2[0-3])-([01]?[0-9]|2[0-4])$",
+        description="Hours of plant time in which is copied, such as `22-6`. Default: always.",
+    )
+    s3_batch_minutes: int = Field(
+        60, ge=0, le=1_440, description="Minutes that predictions are gathered before they go as one file."
+    )
+
     prediction_days: Count = Field(730, description="Days that predictions stay, by whole months.")
     record_days: Count = Field(
         400, description="Days that events, closed messages, counts for drift and arrivals without rows stay."
@@ -191,6 +232,11 @@ class Settings(BaseSettings):
     @property
     def work(self) -> Path:
         return self.data_dir / "work"
+
+    @property
+    def outbox(self) -> Path:
+        """What was made for the bucket and waits for it, and the key that signs the box's manifests."""
+        return self.data_dir / "outbox"
 
     @property
     def uploads(self) -> Path:

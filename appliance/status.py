@@ -13,7 +13,7 @@ from appliance.checks.base import long
 from appliance.errors import StoreAway
 from appliance.settings import Settings
 from appliance.store import engine as engines
-from appliance.store import queries, standing
+from appliance.store import outbox, queries, standing
 from appliance.store.engine import Engine
 
 _GIB = 1 << 30
@@ -35,6 +35,7 @@ class Status:
     ages: dict[str, float | None] = field(default_factory=dict)
     backlog: dict[str, float] = field(default_factory=dict)
     alarms: list[dict[str, Any]] = field(default_factory=list)
+    bucket: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -61,6 +62,8 @@ def look(settings: Settings, engine: Engine) -> Status:
             seen.ages = standing.ages(connection)
             seen.backlog = queries.backlog(connection)
             seen.alarms = standing.open_alarms(connection)
+            if settings.s3_bucket is not None:
+                seen.bucket = asdict(outbox.standing(connection)) | {"name": settings.s3_bucket}
     except StoreAway as error:
         seen.database = str(error)
     return seen
@@ -82,6 +85,9 @@ def lines(seen: Status) -> Iterator[tuple[str, str]]:
         yield "Newest prediction", _ago(seen.ages.get("prediction"))
         waiting = f"{int(seen.backlog['parts_waiting'])} parts, {int(seen.backlog['rows_waiting']):,} rows wait"
         yield "Backlog", f"{waiting}; {int(seen.backlog['parts_failed'])} parts given up"
+    if (bucket := seen.bucket) is not None:
+        said = f"{bucket['objects']:,} objects, {_size(bucket['bytes'])}; {bucket['waiting']:,} wait"
+        yield f"Bucket {bucket['name']}", f"{said} ({bucket['error']})" if bucket["error"] else said
     for name, version in seen.models.items():
         yield f"Model {name}", version or "none is active"
     if not seen.models:

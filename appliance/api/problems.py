@@ -49,6 +49,7 @@ TITLES = {
     "not_ready": "Not ready",
     "store_away": "The database is away",
     "api_away": "The API is away",
+    "bucket": "The bucket does not take part",
 }
 
 # Codes of errors that the framework raises by status alone.

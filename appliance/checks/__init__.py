@@ -6,6 +6,7 @@ import logging
 
 from appliance.checks import (
     backlog,
+    bucket,
     clock,
     database,
     disk,
@@ -43,6 +44,7 @@ CHECKS = (
     silence,
     drift,
     messages,
+    bucket,
 )
 
 

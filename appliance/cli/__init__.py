@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from appliance.cli import airflow, alerts, box, data, demo_rows, keys, models, notify, profiles, run, serve, users
+from appliance.cli import airflow, alerts, box, data, demo_rows, keys, models, notify, profiles, run, serve, sync, users
 from appliance.errors import ApplianceError, UsageError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.add_typer(demo_rows.group, name="demo-rows")
 run.register(app)
 box.register(app)
 serve.register(app)
+sync.register(app)
 
 
 def main() -> None:

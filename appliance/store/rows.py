@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Source = Literal["webapp", "scheduled", "api"]
 Role = Literal["viewer", "operator", "engineer", "admin"]
 Severity = Literal["info", "warning", "error"]
-RunKind = Literal["ingest", "predict", "maintain"]
+RunKind = Literal["ingest", "predict", "maintain", "sync", "audit"]
+Layer = Literal["good", "bad", "predictions", "outcomes"]
 RunOutcome = Literal["done", "skipped", "failed"]
 OutcomeKind = Literal["failure", "false_alarm", "missed_failure", "planned_work"]
 

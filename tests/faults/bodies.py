@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from appliance import bundle, demo_rows, pipeline, signing
+from appliance import bundle, demo_rows, outbox, pipeline, signing
 from appliance.api.state import Api
 from appliance.predict import predict_part
 from appliance.serving import Models
@@ -40,6 +40,11 @@ def ingest_and_predict(settings: Settings) -> dict[str, Any]:
 def remove_demo_rows(settings: Settings) -> dict[str, Any]:
     """`appliance demo-rows remove`."""
     return demo_rows.remove(pipeline.open_box(settings)).as_dict()
+
+
+def sync(settings: Settings) -> dict[str, Any]:
+    """`appliance sync --once`."""
+    return outbox.once(pipeline.open_box(settings), flush=True).as_dict()
 
 
 def nothing(settings: Settings) -> dict[str, Any]:

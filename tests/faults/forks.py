@@ -23,7 +23,7 @@ from tests.faults.calls import Call
 
 _PR_SET_PDEATHSIG = 1
 # What the product would otherwise import, and compile, in each child anew.
-_LAZY = ("numpy.ma", "polars._utils.parquet", "psycopg2.extras", "sqlalchemy.dialects.postgresql.psycopg2")
+_LAZY = ("boto3", "numpy.ma", "polars._utils.parquet", "psycopg2.extras", "sqlalchemy.dialects.postgresql.psycopg2")
 
 
 def main() -> None:

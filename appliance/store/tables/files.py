@@ -152,6 +152,7 @@ file = Table(
         unique=True,
         postgresql_where=text("state <> 'quarantined'"),
     ),
+    Index("ix_file_unsynced", "id", postgresql_where=text("state IN ('ingested', 'predicted', 'failed')")),
     Index("ix_file_mended_from", "mended_from", postgresql_where=text("mended_from IS NOT NULL")),
     comment="Content accepted under a profile, or refused as a whole (quarantined).",
 )

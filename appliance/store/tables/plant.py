@@ -82,8 +82,10 @@ outcome = Table(
     word("note", server_default=""),
     json_("predicted", None, null=True),
     at("created_at", now=True),
+    to("outbox", null=True),
     one_of("kind", "failure", "false_alarm", "missed_failure", "planned_work"),
     Index("ix_outcome_machine", "machine_id", "happened_at"),
+    Index("ix_outcome_outbox_id", "outbox_id"),
     comment="What really happened, told by a person, with a copy of what was predicted.",
 )
 
@@ -97,7 +99,7 @@ run = Table(
     Column("outcome", Text),
     word("why", null=True),
     json_("counts"),
-    one_of("kind", "ingest", "predict", "maintain"),
+    one_of("kind", "ingest", "predict", "maintain", "sync", "audit"),
     one_of("outcome", "done", "skipped", "failed"),
     check("(finished_at IS NULL) = (outcome IS NULL)", "finished"),
     Index("ix_run_kind", "kind", "id"),

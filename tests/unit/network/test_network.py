@@ -106,3 +106,16 @@ def test_a_time_server_that_is_silent_is_told() -> None:
         server.bind(("127.0.0.1", 0))
         where = Destination("time", "127.0.0.1", server.getsockname()[1], "udp")
         assert "firewall" in network.trouble(where, seconds=0.2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({"s3_bucket": "plant-data", "s3_region": "eu-west-1"}, ("plant-data.s3.eu-west-1.amazonaws.com", 443, "tcp")),
+        ({"s3_bucket": "plant", "s3_endpoint": "https://s3.example:9000"}, ("s3.example", 9000, "tcp")),
+        ({"s3_bucket": "plant", "s3_endpoint": "http://s3.example"}, ("s3.example", 80, "tcp")),
+    ],
+)
+def test_the_bucket_is_named_where_one_is_set(etc: Path, settings: dict[str, str], place: tuple[str, int, str]) -> None:
+    assert place in wanted(Settings(**settings), etc)  # type: ignore[arg-type]
+    assert place not in wanted(Settings(), etc)

@@ -117,3 +117,7 @@ def predict(conn: Connection, of: Plant, part_id: int) -> int:
     failing = int(made.failing.sum())
     ledger.part_predicted(conn, part_id, part.rows, failing, of.model_id, first, first + part.rows - 1)
     return first
+
+
+def digest_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -54,6 +54,13 @@ PREDICTED: dict[str, Any] = PART | {
     "first_id": 1,
     "last_id": 10,
 }
+OUTBOX: dict[str, Any] = {
+    "layer": "good",
+    "profile_id": 1,
+    "file_id": 1,
+    "day": text("current_date"),
+    "path": "good_data/1.parquet",
+}
 ALARM: dict[str, Any] = {"machine_id": 1, "opened_at": NOW, "last_seen_at": NOW, "probability": 0.5}
 PREDICTION: dict[str, Any] = {
     "id": 1,
@@ -98,6 +105,9 @@ GOOD: dict[str, Mapping[str, Any]] = {
     "user": USER,
     "run": RUN,
     "outcome": OUTCOME,
+    "outbox": OUTBOX,
+    "outbox_part": {"outbox_id": 1, "number": 1, "sha256": H, "etag": "e"},
+    "outbox_mark": {"layer": "predictions", "last_id": 1, "moved_at": NOW},
     "event": EVENT,
     "drift_reference": DRIFT,
     "machine": {"profile_id": 1, "name": "M-9"},
@@ -163,6 +173,19 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("ck_alarm_rows", {"rows": -1}),
     ("ck_machine_state_calm", {"calm": -1}),
     ("ck_outcome_kind", {"kind": "rain"}),
+    ("ck_outbox_layer", {"layer": "tea", "file_id": None}),
+    ("ck_outbox_file", {"layer": "outcomes"}),
+    ("ck_outbox_file", {"file_id": None}),
+    ("ck_outbox_ids", {"first_id": 1, "last_id": 2, "model_id": 1}),
+    ("ck_outbox_ids", {"layer": "predictions", "file_id": None}),
+    ("ck_outbox_counts", {"tries": -1}),
+    ("ck_outbox_counts", {"size": -1}),
+    ("ck_outbox_counts", {"part_bytes": 0}),
+    ("ck_outbox_sha256", {"sha256": "x"}),
+    ("ck_outbox_proof", {"proof": "hope"}),
+    ("ck_outbox_verified", {"verified_at": NOW}),
+    ("ck_outbox_part_sha256", {"sha256": "x"}),
+    ("ck_outbox_mark_layer", {"layer": "good"}),
     ("ck_run_kind", {"kind": "walk"}),
     ("ck_run_outcome", {"outcome": "lost", "finished_at": NOW}),
     ("ck_run_finished", {"outcome": "done"}),
@@ -198,6 +221,7 @@ def prepared(conn: Connection) -> None:
     assert (plant.profile_id, plant.model_id, plant.machines, arrival.id) == (1, 1, (1,), 1)
     conn.execute(insert(t.user).values(**USER | {"name": "b"}))
     conn.execute(insert(t.notice).values(kind="event", ref_id=1))
+    conn.execute(insert(t.outbox).values(**OUTBOX | {"layer": "bad"}))
     conn.execute(
         text("CREATE TABLE prediction_all PARTITION OF prediction FOR VALUES FROM ('2000-01-01') TO ('2100-01-01')")
     )

@@ -1,0 +1,71 @@
+"""``appliance sync``: copies to S3."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from appliance import settings
+from appliance.cli.output import JsonFlag, emit, hint, say
+from appliance.errors import UsageError
+
+NO_BUCKET = "No bucket is set: nothing leaves this box."
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(sync)
+
+
+def sync(
+    once: Annotated[bool, typer.Option("--once", help="One pass, as the timer makes it; the default.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Pass after pass, until it is ended.")] = False,
+    again: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE",
+            help="First look at what was copied of these days: 2026-11-01, 2026-11-01..2026-11-07 or all.",
+        ),
+    ] = None,
+    flush: Annotated[bool, typer.Option("--flush", help="Send predictions that would be gathered for longer.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Begin nothing further after so many seconds.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Copy good and bad rows, predictions and outcomes to the bucket; each is kept until the store confirmed it."""
+    if watch and (once or as_json):
+        raise UsageError("--watch ends never and prints sentences.", "Leave out --once and --json.")
+    from appliance import outbox, pipeline
+
+    found = settings.load()
+    if found.s3_bucket is None:
+        emit({"bucket": None}) if as_json else say(NO_BUCKET)
+        return
+    box = pipeline.open_box(found)
+    if again is not None:
+        hint(f"{outbox.again(box, *days(again)):,} objects are looked at again.")
+    if watch:
+        outbox.watch(box, say)
+    done = outbox.once(box, seconds=seconds, flush=flush)
+    if as_json:
+        emit({"bucket": found.s3_bucket, **done.as_dict()})
+    else:
+        say(done.sentence())
+    if done.errors:
+        raise typer.Exit(1)
+
+
+def days(said: str) -> tuple[date, date]:
+    """``2026-11-01``, ``2026-11-01..2026-11-07`` or ``all`` as first and last day."""
+    if said == "all":
+        return date.min, date.max
+    first, _, last = said.partition("..")
+    try:
+        found = date.fromisoformat(first), date.fromisoformat(last or first)
+    except ValueError:
+        raise UsageError(
+            f"{said!r} is no range of days.", "Write it as 2026-11-01, 2026-11-01..2026-11-07 or all."
+        ) from None
+    if found[1] < found[0]:
+        raise UsageError(f"{said!r} ends before it begins.", "Write the earlier day first.")
+    return found

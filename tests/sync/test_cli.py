@@ -1,0 +1,81 @@
+"""The command as a user types it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.test_commands import Command, command
+from tests.sync.conftest import Stage
+from tests.sync.proxy import Proxy
+from tests.sync.stores import KEYS
+
+__all__ = ["command"]
+
+
+@pytest.fixture
+def copying(command: Command, stage: Stage, dsn: str) -> Command:
+    """The command, with the settings of the stage."""
+    settings = stage.settings
+    command.environment |= {
+        "APPLIANCE_DATA_DIR": str(settings.data_dir),
+        "APPLIANCE_DSN": dsn,
+        "APPLIANCE_SITE": settings.site,
+        "APPLIANCE_S3_BUCKET": str(settings.s3_bucket),
+        "APPLIANCE_S3_ENDPOINT": str(settings.s3_endpoint),
+        "APPLIANCE_S3_KEYS": KEYS,
+    }
+    return command
+
+
+def test_without_a_bucket_it_says_so_and_is_content(command: Command) -> None:
+    assert command("sync").stdout == "No bucket is set: nothing leaves this box.\n"
+    assert json.loads(command("sync", "--once", "--json").stdout) == {"bucket": None}
+
+
+def test_a_pass_and_the_days_again(copying: Command, stage: Stage) -> None:
+    stage.file(b"good", b"bad")
+    told = json.loads(copying("sync", "--once", "--json").stdout)
+    assert (told["sent"], told["left"], told["errors"]) == (2, 0, [])
+    assert "Nothing waits" in copying("sync").stdout
+    again = copying("sync", "--again", "all")
+    assert "2 objects are looked at again." in again.stderr
+    assert "2 objects with 7 bytes" in again.stdout
+    assert stage.is_exact
+
+
+@pytest.mark.parametrize("said", ["yesterday", "2026-11-31", "2026-11-02..2026-11-01", "2026-11-01..", ""])
+def test_a_wrong_range_is_one_sentence(copying: Command, said: str) -> None:
+    if said.endswith(".."):
+        copying("sync", "--again", said)
+        return
+    assert copying("sync", "--again", said, code=2).stderr.count("\n") == 1
+
+
+def test_trouble_is_one_sentence_and_exit_1(copying: Command, stage: Stage, proxy: Proxy) -> None:
+    stage.file()
+    proxy.mood = "revoked"
+    said = copying("sync", "--once", code=1).stderr
+    assert said.startswith("appliance: The store refuses these keys (InvalidAccessKeyId).")
+    assert said.count("\n") == 1
+    assert "not-a-secret" not in said
+
+
+def test_what_waits_for_long_is_found_by_the_doctor_and_told_by_status(copying: Command, stage: Stage) -> None:
+    stage.file()
+    stage.change(
+        "INSERT INTO outbox (layer, profile_id, file_id, day, path, created_at)"
+        " SELECT 'good', profile_id, id, day, good_path, clock_timestamp() - interval '3 days' FROM file"
+    )
+    faults = json.loads(copying("doctor", "--json", code=1).stdout)["faults"]
+    (found,) = [fault for fault in faults if fault["name"] == "bucket"]
+    assert found["sentence"] == "1 object waits for the bucket, the oldest for 3 days."
+    assert "1 wait" in copying("status").stdout
+    copying("sync")
+    faults = json.loads(copying("doctor", "--json", code=1).stdout)["faults"]
+    assert [fault for fault in faults if fault["name"] == "bucket"] == []
+
+
+def test_nobody_watches_and_ends(copying: Command) -> None:
+    assert "ends never" in copying("sync", "--watch", "--once", code=2).stderr
