@@ -149,7 +149,7 @@ def test_a_question_about_a_machine_is_not_its_history(browse: Callable[..., Bro
     plant.predict_rows([GOOD], profile="milling", machine="mill-1")
     operator = browse("operator")
     with Client(box.url, session=operator.cookie) as screen:
-        screen.predict_rows([WORN], profile="milling", machine="mill-1")
+        screen.predict_rows([WORN] * 101, profile="milling", machine="mill-1")  # more than are shown
         screen.predict_rows([WORN], profile="milling")
     at = operator("machine", profile="milling", machine="mill-1")
     assert "1 row, 0 failing" in said(at)

@@ -16,7 +16,10 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page
 
+from appliance.client import Client
 from appliance.settings import Settings
+from tests.api.test_explain import WORN
+from tests.api.test_file_checks import mill_csv
 from tests.api.test_journey import lines
 from tests.conftest import FAST
 from tests.ui.browser import stage as stages
@@ -26,7 +29,7 @@ FOLDER = Path(__file__).parents[3] / "docs" / "screenshots"
 LOOKS = {"light": {}, "dark": {"dark": True}, "phone": {"phone": True}}
 # The most of a long page that a picture shows.
 _TALLEST = 2200
-_COLOURS = 64
+_COLOURS = 128
 # One that may do everything sees what there is to see.
 _ROLE = "engineer"
 
@@ -78,12 +81,22 @@ def settled_stage() -> Any:
 
 def pages(stage: Stage) -> dict[str, dict[str, Any]]:
     """Every page with what it is to show; those that show one thing get one worth seeing."""
+    # One machine in alarm: what the screens are for.
+    with stage.client() as api:
+        worn = [WORN | {"tool_wear": WORN["tool_wear"] + minutes} for minutes in range(4)]
+        api.predict_rows(worn, profile="milling", machine=f"mill-{stages.MACHINES}")
     file = stages.drop(stage, "night_shift.csv", lines(60, bad=14), "mill-2")
     with stage.client() as api:
         machines = sorted(api.machines(), key=lambda one: (one["alarm"] is None, -(one["last_probability"] or 0)))
         machine = machines[0]["name"]
         prediction = next(api.predictions(at_most=1, verdict="failing"), None) or next(api.predictions(at_most=1))
+    with Client(stage.settings.base_url, session=stage.cookie(_ROLE)) as api:
+        rows = mill_csv(400, seed=3, spoilt={3: "much", 7: "999", 60: ""})
+        check = api.check_file(io.BytesIO(rows), name="last_week.csv", profile="milling")
+        while not check["done"]:
+            check = api.predict_next(check["id"])
     one: dict[str, dict[str, Any]] = {
+        "check_file": {"check": check["id"]},
         "machine": {"profile": "milling", "machine": machine},
         "prediction": {"id": prediction["id"]},
         "file": {"id": file["id"]},
