@@ -18,7 +18,7 @@ KINDS = ("csv", "parquet", "pq")
 def choose(key: str) -> UploadedFile | None:
     """Another file each time that one was let go of."""
     return st.file_uploader(
-        t("upload.file"), type=KINDS, max_upload_size=_most(), key=f"{key}_{st.session_state.get(f'{key}_round', 0)}"
+        t("upload.file"), type=KINDS, max_upload_size=most(), key=f"{key}_{st.session_state.get(f'{key}_round', 0)}"
     )
 
 
@@ -32,7 +32,7 @@ def check(here: Here, file: UploadedFile, key: str, **about: Any) -> str:
     return str(found["id"])
 
 
-def _most() -> int:
+def most() -> int:
     """MiB that one may have: what the API takes is known before its bytes are on the way."""
     box = session.settings()
     return min(box.ui_upload_mb, box.api_body_mb)

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from appliance.errors import NotFound, RowsRefused
-from ui import frame, issues, links, standing, words
+from ui import frame, handed, issues, links, standing, words
 from ui.marks import mark
 from ui.session import Here
 from ui.texts import t
@@ -103,7 +103,7 @@ def _mending(here: Here, file: dict[str, Any]) -> None:
         return
     if not standing.known(here, "file_who"):
         return
-    mended = st.file_uploader(t("file.upload"), type=["csv"], key=f"mended_{file['id']}")
+    mended = st.file_uploader(t("file.upload"), type=["csv"], max_upload_size=handed.most(), key=f"mended_{file['id']}")
     if mended is None:
         return
     if st.button(t("file.hand_in"), type="primary", icon=":material/upload:", key="hand_in"):

@@ -101,13 +101,21 @@ def _history(here: Here, profile: str, name: str) -> None:
         required=True,
     )
     with frame.guarded():
-        found = list(here.api.predictions(profile=profile, machine=name, at_most=int(rows or _ROWS[0])))
-        # A question about the machine is not its history.
-        found = [row for row in found if row["source"] != "webapp"]
+        found = _read(here, profile, name, int(rows or _ROWS[0]))
         if not found:
             st.caption(t("machine.no_history"))
             return
         chart.history(here, found, _threshold(here, profile))
+
+
+def _read(here: Here, profile: str, name: str, most: int) -> list[dict[str, Any]]:
+    """The newest rows that machines sent: a question about the machine is not its history, however many there are."""
+    found = [
+        row
+        for source in ("scheduled", "api")
+        for row in here.api.predictions(profile=profile, machine=name, source=source, at_most=most)
+    ]
+    return sorted(found, key=lambda row: int(row["id"]), reverse=True)[:most]
 
 
 def _threshold(here: Here, profile: str) -> float | None:
