@@ -26,7 +26,7 @@ from appliance.errors import ApplianceError, Conflict, SettingError, UsageError
 from appliance.store import drill_rows, figures, journal, report
 from appliance.store.engine import transaction
 from grafana.alerts import RULES
-from tests.api.conftest import running_tcp
+from tests.api.conftest import People, running_tcp
 from tests.grafana.conftest import ROLE
 from tests.grafana.standin import StandIn, standing_in
 from tests.unit.store import made
@@ -336,3 +336,25 @@ def test_stopped_it_takes_its_rows_back_itself(standin: StandIn, lived: Engine, 
     asked.communicate(timeout=30)
     assert asked.returncode != 0
     assert contents(lived, without=(*RECORD, "token")) == before
+
+
+def test_screens_and_programs_are_answered_while_its_rows_are_there(lived: Engine, people: People) -> None:
+    admin = people("admin")
+    paths = [path for path, methods in admin.get("/openapi.json").json()["paths"].items() if "get" in methods]
+    plain = [path for path in paths if "{" not in path]
+    assert len(plain) > 12
+    before = {path: admin.get(path).status_code for path in plain}
+    with transaction(lived) as conn:
+        for uid in UIDS:
+            if uid not in drill_rows.ONLY_UNSEEN:
+                drill_rows.make(conn, uid)
+    assert _there(lived)
+    with transaction(lived) as conn:
+        files = list(conn.execute(text("SELECT id FROM file WHERE id < 0")).scalars())
+    assert files
+    # That the box is well nobody says during a drill.
+    assert {path: admin.get(path).status_code for path in plain if path != "/health/ready"} == {
+        path: status for path, status in before.items() if path != "/health/ready"
+    }
+    for path in plain:
+        assert admin.get(path).status_code < 500 or path == "/health/ready", path
