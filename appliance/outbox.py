@@ -36,6 +36,7 @@ STORE_WIDE = ("away", "denied", "full")
 _LONGEST_WAY_SECONDS = 600.0
 _WATCH_SECONDS = 60.0
 _BLOCK = 1 << 20
+_MIB = 1 << 20
 _MADE = ("predictions-", "outcomes-", ".predictions-", ".outcomes-")
 
 
@@ -134,13 +135,14 @@ def again(box: Box, first: date, last: date) -> int:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the one lock of the outbox; Conflict where another does. It goes with the process."""
+def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the one lock of the outbox; Conflict where another does, unless that is to be waited for. It goes with the
+    process."""
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Conflict("Something is being copied already.", "Wait until it is done.") from None
         yield
@@ -249,7 +251,7 @@ def _failed(box: Box, waiting: Waiting, trouble: ApplianceError, done: Synced, a
 def _send(box: Box, bucket: Bucket, waiting: Waiting, done: Synced) -> None:
     """Bring one object into the bucket and have it confirmed."""
     settings = box.settings
-    part_bytes = waiting.part_bytes or settings.s3_part_mb << 20
+    part_bytes = waiting.part_bytes or settings.s3_part_mb * _MIB
     digest = digest_of(settings.data_dir / waiting.path, part_bytes)
     if digest is None:
         if _is_there(box, bucket, waiting, done):

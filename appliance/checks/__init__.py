@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from appliance.checks import (
+    audit,
     backlog,
     bucket,
     clock,
@@ -45,6 +46,7 @@ CHECKS = (
     drift,
     messages,
     bucket,
+    audit,
 )
 
 

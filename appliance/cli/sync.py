@@ -1,7 +1,8 @@
-"""``appliance sync``: copies to S3."""
+"""``appliance sync|audit``: copies to S3, and the proof that they are there."""
 
 from __future__ import annotations
 
+import base64
 from datetime import date
 from typing import Annotated
 
@@ -16,6 +17,7 @@ NO_BUCKET = "No bucket is set: nothing leaves this box."
 
 def register(app: typer.Typer) -> None:
     app.command()(sync)
+    app.command()(audit)
 
 
 def sync(
@@ -52,6 +54,32 @@ def sync(
     else:
         say(done.sentence())
     if done.errors:
+        raise typer.Exit(1)
+
+
+def audit(
+    read: Annotated[
+        bool, typer.Option("--read", help="Read every object back, and every file here; takes as long.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare the bucket with the ledger, name each difference, and sign what is right. Exit 1 on any difference."""
+    from appliance import audit as auditing
+    from appliance import pipeline
+
+    found = settings.load()
+    if found.s3_bucket is None:
+        emit({"bucket": None}) if as_json else say("No bucket is set: there is nothing to compare.")
+        return
+    done = auditing.run(pipeline.open_box(found), read=read)
+    if as_json:
+        key = auditing.public_key(found).public_bytes_raw()
+        emit({"bucket": found.s3_bucket, "public_key": base64.b64encode(key).decode(), **done.as_dict()})
+    else:
+        for one in done.differences:
+            say(one.sentence)
+        say(done.sentence())
+    if done.differences:
         raise typer.Exit(1)
 
 

@@ -24,7 +24,9 @@ from tests.sync.proxy import Proxy
 from tests.sync.stores import KEYS, Store
 from tests.unit.store import made
 
-MIB = 1 << 20
+# What tests take for a MiB, so that a file in parts is a small one.
+MIB = 8 << 10
+_SMALLEST = 5 * MIB
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,7 +45,7 @@ def _alone() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def store(_alone: None) -> Iterator[Store]:
-    with stores.running() as running:
+    with stores.running(_SMALLEST) as running:
         yield running
 
 
@@ -55,6 +57,7 @@ def _proxy(store: Store) -> Iterator[Proxy]:
 
 @pytest.fixture
 def proxy(_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    monkeypatch.setattr(outbox, "_MIB", MIB)
     monkeypatch.setattr(bucket, "ATTEMPTS", 1)
     monkeypatch.setattr(bucket, "ANSWER_SECONDS", 5)
     _proxy.well()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 
 import pytest
 
+from appliance.cli.sync import days
+from appliance.errors import UsageError
 from tests.cli.test_commands import Command, command
 from tests.sync.conftest import Stage
 from tests.sync.proxy import Proxy
@@ -45,12 +48,26 @@ def test_a_pass_and_the_days_again(copying: Command, stage: Stage) -> None:
     assert stage.is_exact
 
 
-@pytest.mark.parametrize("said", ["yesterday", "2026-11-31", "2026-11-02..2026-11-01", "2026-11-01..", ""])
-def test_a_wrong_range_is_one_sentence(copying: Command, said: str) -> None:
-    if said.endswith(".."):
-        copying("sync", "--again", said)
-        return
-    assert copying("sync", "--again", said, code=2).stderr.count("\n") == 1
+@pytest.mark.parametrize("said", ["yesterday", "2026-11-31", "2026-11-02..2026-11-01", "..2026-11-01", ""])
+def test_a_wrong_range_is_refused(said: str) -> None:
+    with pytest.raises(UsageError):
+        days(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "first", "last"),
+    [
+        ("2026-11-01", date(2026, 11, 1), date(2026, 11, 1)),
+        ("2026-11-01..2026-11-07", date(2026, 11, 1), date(2026, 11, 7)),
+        ("all", date.min, date.max),
+    ],
+)
+def test_ranges_are_days_with_both_ends(said: str, first: date, last: date) -> None:
+    assert days(said) == (first, last)
+
+
+def test_a_wrong_range_is_one_sentence(copying: Command) -> None:
+    assert copying("sync", "--again", "yesterday", code=2).stderr.count("\n") == 1
 
 
 def test_trouble_is_one_sentence_and_exit_1(copying: Command, stage: Stage, proxy: Proxy) -> None:

@@ -54,7 +54,7 @@ def test_an_upload_in_parts_that_broke_off_anywhere_ends_whole(
     assert stage.is_exact
 
 
-@pytest.mark.parametrize("size", [9, 12 << 20])
+@pytest.mark.parametrize("size", [9, 12 * MIB])
 def test_bytes_that_changed_on_their_way_are_sent_again(stage: Stage, proxy: Proxy, large: bytes, size: int) -> None:
     stage.file(large[:size])
     stage.file(b"another")
@@ -71,7 +71,7 @@ def test_bytes_that_changed_on_their_way_are_sent_again(stage: Stage, proxy: Pro
     assert stage.is_exact
 
 
-@pytest.mark.parametrize("size", [0, 9, 12 << 20])
+@pytest.mark.parametrize("size", [0, 9, 12 * MIB])
 def test_a_checksum_that_the_store_tells_is_enough(stage: Stage, proxy: Proxy, large: bytes, size: int) -> None:
     stage.file(large[:size] or b" ")
     assert stage.sync().sent == 1
@@ -82,7 +82,7 @@ def test_a_checksum_that_the_store_tells_is_enough(stage: Stage, proxy: Proxy, l
 
 
 @pytest.mark.parametrize("mood", ["silent", "lie"])
-@pytest.mark.parametrize("size", [9, 12 << 20])
+@pytest.mark.parametrize("size", [9, 12 * MIB])
 def test_a_store_that_tells_no_checksum_or_a_wrong_one_has_to_show_what_it_has(
     stage: Stage, proxy: Proxy, large: bytes, size: int, mood: Mood
 ) -> None:

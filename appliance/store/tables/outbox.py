@@ -63,6 +63,21 @@ outbox_part = Table(
     comment="Parts of an upload under way that the store has taken.",
 )
 
+manifest = Table(
+    "manifest",
+    metadata,
+    word("bucket"),
+    Column("day", Date, nullable=False),
+    Column("key", Text, nullable=False),
+    word("etag"),
+    Column("objects", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    at("made_at", null=False),
+    PrimaryKeyConstraint("bucket", "day"),
+    check("objects >= 0 AND bytes >= 0", "counts"),
+    comment="The newest signed list of a day's objects that was put into a bucket.",
+)
+
 outbox_mark = Table(
     "outbox_mark",
     metadata,
