@@ -44,7 +44,7 @@ def signed(parts: Sequence[tuple[str, float]]) -> None:
     )
 
 
-def stacked(rows: Sequence[dict[str, Any]], x: dict[str, Any], *, height: int = 220) -> None:
+def stacked(rows: Sequence[dict[str, Any]], x: dict[str, Any]) -> None:
     """Passing and failing rows on top of each other; ``rows`` have passing, failing and what ``x`` names."""
     passing, failing = t("chart.passing"), t("chart.failing")
     values = [
@@ -56,7 +56,7 @@ def stacked(rows: Sequence[dict[str, Any]], x: dict[str, Any], *, height: int = 
     ]  # fmt: skip
     spec = {
         "data": {"values": values},
-        "height": height,
+        "height": 260,
         "mark": {"type": "bar"},
         "encoding": {
             "x": x,

@@ -115,7 +115,7 @@ def curve(curve: Mapping[str, Any], value: Any, threshold: float | None, column:
     if threshold is not None:
         layers.append(_threshold(threshold))
     st.caption(t("chart.curve", title=words.plain(curve["title"])))
-    st.vega_lite_chart({"data": {"values": values}, "height": 200, "layer": layers}, width="stretch")
+    st.vega_lite_chart({"data": {"values": values}, "height": 260, "layer": layers}, width="stretch")
 
 
 def _threshold(at: float) -> dict[str, Any]:

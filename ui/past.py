@@ -142,12 +142,11 @@ def export(here: Here, filters: Mapping[str, Any], *, readings: bool) -> str:
 
 
 def _widgets(here: Here) -> Wanted:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        span = _choice("span", SPANS, _begin_own)
-        if span == "own":
+    since = until = None
+    span = _choice("span", SPANS, _begin_own)
+    if span == "own":
+        with st.container(horizontal=True, vertical_alignment="bottom"):
             since, until = _times(here)
-        else:
-            since = until = None
     with st.container(horizontal=True, vertical_alignment="bottom"):
         source = _choice("source", SOURCES)
         verdict = _choice("verdict", VERDICTS)
@@ -173,6 +172,7 @@ def _choice(name: str, known: tuple[str, ...], changed: Callable[[], None] | Non
         key=_key(name),
         on_change=changed,
         required=True,
+        wrap=True,
     )
     return str(found or _FIRST[name])
 

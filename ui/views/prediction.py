@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from appliance.errors import ApplianceError, NotFound
+from appliance.errors import ApplianceError, NotFound, NotReady
 from ui import frame, links, outcome, past, why, words
 from ui.session import Here
 from ui.texts import t
@@ -40,7 +40,8 @@ def show(here: Here) -> None:
     if trouble is not None:
         frame.refused(trouble)
     _reasons(one, said)
-    _features(one["features"])
+    with frame.guarded():
+        _features(one["features"], _titles(here, one["profile"]))
     if said is not None:
         why.cases(here, said)
     with frame.guarded():
@@ -91,21 +92,31 @@ def _reasons(one: Mapping[str, Any], said: Mapping[str, Any] | None) -> None:
         why.limits(said)
 
 
-def _features(found: Sequence[Mapping[str, Any]]) -> None:
+def _titles(here: Here, profile: str) -> dict[str, Mapping[str, str]]:
+    """How categories are called, by column; nothing is known of a profile that is served no more."""
+    try:
+        return {column["name"]: column["category_titles"] for column in here.profile(profile)["columns"]}
+    except (NotFound, NotReady):
+        return {}
+
+
+def _features(found: Sequence[Mapping[str, Any]], titles: Mapping[str, Mapping[str, str]]) -> None:
     """What the model saw, derived values among it."""
     st.subheader(t("prediction.features"), anchor=False)
     lines = [f"| {t('prediction.feature')} | {t('prediction.value')} |", "| --- | --- |"]
-    lines += [f"| {words.plain(one['title'])} | {words.plain(_value(one))} |" for one in found]
+    lines += [
+        f"| {words.plain(one['title'])} | {words.plain(_value(one, titles.get(one['name'], {})))} |" for one in found
+    ]
     st.markdown("\n".join(lines))
 
 
-def _value(one: Mapping[str, Any]) -> str:
+def _value(one: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     """A category as the word it was, for the model sees numbers alone."""
     value, known = one["value"], one.get("categories")
     if value is None:
         return t("prediction.missing")
     if known is not None and 0 <= value < len(known):
-        return str(known[int(value)])
+        return titles.get(known[int(value)], str(known[int(value)]))
     if "=" in one["name"]:
         return t("words.yes") if value else t("words.no")
     return words.amount(value, one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import streamlit as st
@@ -13,6 +13,8 @@ from ui.texts import t
 
 _ROWS = 40
 _WALK = "past_walk"
+# Beyond it the chart begins with the first row, whatever was asked for.
+_LONG = timedelta(days=100)
 
 
 def show(here: Here) -> None:
@@ -39,7 +41,7 @@ def _counts(here: Here, wanted: past.Wanted, filters: dict[str, Any]) -> bool:
             st.link_button(t(f"past.{name}"), address, icon=":material/download:", help=t(f"past.{name}_help"))
     hourly = found["by"] == "hour"
     rows = [_bar(here, row, hourly) for row in found["items"]]
-    bars.stacked(rows, _axis(here, hourly, one_day=len({row["day"] for row in rows}) == 1), height=180)
+    bars.stacked(rows, _axis(here, hourly, *_ends(here, found, filters)))
     return True
 
 
@@ -51,21 +53,48 @@ def _bar(here: Here, row: dict[str, Any], hourly: bool) -> dict[str, Any]:
         # Without a zone: drawn as it stands, whatever the browser's own zone is.
         "at": f"{local:%Y-%m-%dT%H:%M:%S}",
         "title": f"{local:%Y-%m-%d %H:%M}" if hourly else f"{local:%Y-%m-%d}",
-        "day": f"{local:%Y-%m-%d}",
         "passing": row["passing"],
         "failing": row["failing"],
     }
 
 
-def _axis(here: Here, hourly: bool, *, one_day: bool) -> dict[str, Any]:
-    clock = "%H:%M" if one_day else "%m-%d %H:%M"
+def _ends(here: Here, found: dict[str, Any], filters: dict[str, Any]) -> tuple[datetime, datetime]:
+    """From where to where the chart goes, in whole hours or days: over all the time that is asked for, so that gaps are
+    seen, unless that is years."""
+    bins = [at for row in found["items"] if (at := words.moment(row["at"])) is not None]
+    last = max(min(filters["to"] or words.now(), words.now()), bins[-1])
+    since = filters["from_"]
+    first = since if since is not None and last - since <= _LONG else bins[0]
+    whole = {"minute": 0, "second": 0, "microsecond": 0} | ({} if found["by"] == "hour" else {"hour": 0})
+    step = timedelta(hours=1) if found["by"] == "hour" else timedelta(days=1)
+    # In the clock of the plant, as the bars are drawn.
+    first, last = (at.astimezone(here.zone).replace(tzinfo=None, **whole) for at in (first, last))
+    if filters["to"] is None or _in_plant(here, filters["to"]) > last:
+        last += step
+    return first, max(last, first + step)
+
+
+def _in_plant(here: Here, at: datetime) -> datetime:
+    return at.astimezone(here.zone).replace(tzinfo=None)
+
+
+def _axis(here: Here, hourly: bool, first: datetime, last: datetime) -> dict[str, Any]:
+    days = max(1, (last - first).days)
+    clock = "%H:%M" if days == 1 else "%m-%d %H:%M"
+    ticks: dict[str, Any] = {} if hourly else {"tickCount": {"interval": "day", "step": -(-days // 12)}}
     return {
         "field": "at",
         "type": "temporal",
         "timeUnit": "yearmonthdatehours" if hourly else "yearmonthdate",
         "title": t(f"past.{'hour' if hourly else 'day'}", zone=here.zone.key),
-        "axis": {"format": clock if hourly else "%Y-%m-%d", "labelOverlap": True},
+        "scale": {"domain": [_moment(first), _moment(last)]},
+        "axis": {"format": clock if hourly else "%Y-%m-%d", "labelOverlap": True, **ticks},
     }
+
+
+def _moment(at: datetime) -> dict[str, int]:
+    """As Vega writes a moment of the browser's own clock, which here says plant time."""
+    return {"year": at.year, "month": at.month, "date": at.day, "hours": at.hour}
 
 
 def _list(here: Here, wanted: past.Wanted, filters: dict[str, Any]) -> None:
