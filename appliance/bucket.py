@@ -156,11 +156,13 @@ class Bucket:
         except UploadGone:
             pass
 
-    def read(self, key: str) -> Iterator[bytes]:
-        """The object's bytes, in blocks; BucketTrouble("gone") where there is none."""
+    def read(self, key: str, etag: str = "") -> Iterator[bytes]:
+        """The object's bytes, in blocks, of the version with that ETag where one is given; BucketTrouble("gone") where
+        there is none."""
+        version = {"IfMatch": etag} if etag else {}
         with _told():
             try:
-                body = self._client.get_object(Bucket=self.name, Key=key)["Body"]
+                body = self._client.get_object(Bucket=self.name, Key=key, **version)["Body"]
             except self._client.exceptions.ClientError as error:
                 if _status(error) == 404 and _code(error) != "NoSuchBucket":
                     raise BucketTrouble("gone", f"There is no object {key} in the bucket.") from None

@@ -19,7 +19,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from appliance import outbox_export, runs
+from appliance import inbox, outbox_export, runs
 from appliance.bucket import Bucket, UploadGone, place, tells
 from appliance.errors import ApplianceError, BucketTrouble, Conflict, SettingError, StoreAway
 from appliance.pace import Pace, pause
@@ -42,10 +42,12 @@ _MADE = ("predictions-", "outcomes-", ".predictions-", ".outcomes-")
 
 @dataclass(slots=True)
 class Synced:
-    """What a pass did. ``put``: into the outbox, ``sent``: verified in the bucket, ``files``: whole with all of theirs."""
+    """What a pass did. ``put``: into the outbox, ``sent``: verified in the bucket, ``taken``: brought
+    from there into the drop folder, ``files``: whole with all of theirs."""
 
     put: int = 0
     sent: int = 0
+    taken: int = 0
     bytes: int = 0
     files: int = 0
     failed: int = 0
@@ -62,7 +64,8 @@ class Synced:
     def sentence(self) -> str:
         if self.why:
             return self.why
-        said = f"{self.sent:,} objects with {self.bytes:,} bytes are in the bucket and confirmed; {self.left:,} wait."
+        said = f"{self.taken:,} files were taken from the bucket. " if self.taken else ""
+        said += f"{self.sent:,} objects with {self.bytes:,} bytes are in the bucket and confirmed; {self.left:,} wait."
         return said if not self.errors else f"{said} {self.failed:,} failed, such as {self.errors[0]}"
 
 
@@ -98,6 +101,8 @@ def once(box: Box, *, seconds: float | None = None, flush: bool = False) -> Sync
             bucket = Bucket(settings, pace)
             try:
                 _send_all(box, bucket, done)
+                if settings.s3_inbox:
+                    done.taken = inbox.take(box, bucket)
             finally:
                 bucket.close()
         finally:
@@ -107,7 +112,7 @@ def once(box: Box, *, seconds: float | None = None, flush: bool = False) -> Sync
             _sweep(box)
         if done.errors:
             run.fail(done.errors[0])
-        elif not done.put and not done.sent:
+        elif not done.put and not done.sent and not done.taken:
             done.why = (
                 "Nothing waits for the bucket." if not done.left else f"{done.left:,} objects wait for their turn."
             )

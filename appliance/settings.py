@@ -190,6 +190,9 @@ class Settings(BaseSettings):
     s3_batch_minutes: int = Field(
         60, ge=0, le=1_440, description="Minutes that predictions are gathered before they go as one file."
     )
+    s3_inbox: bool = Field(
+        False, description="Bring files from `incoming/<profile>/` of the bucket into the drop folder."
+    )
 
     prediction_days: Count = Field(730, description="Days that predictions stay, by whole months.")
     record_days: Count = Field(

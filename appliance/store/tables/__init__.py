@@ -3,7 +3,7 @@
 from appliance.store.tables.access import link, request, session, token, user
 from appliance.store.tables.base import metadata
 from appliance.store.tables.files import arrival, file, file_ids, machine, model, part, profile, quality_issue
-from appliance.store.tables.outbox import manifest, outbox, outbox_mark, outbox_part
+from appliance.store.tables.outbox import inbox, manifest, outbox, outbox_mark, outbox_part
 from appliance.store.tables.plant import alarm, delivery, event, machine_state, metric, notice, outcome, run
 from appliance.store.tables.predictions import drift, drift_reference, prediction, prediction_hour, prediction_ids
 
@@ -16,6 +16,7 @@ __all__ = [
     "event",
     "file",
     "file_ids",
+    "inbox",
     "link",
     "machine",
     "machine_state",

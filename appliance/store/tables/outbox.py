@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Date, Index, Integer, PrimaryKeyConstraint, SmallInteger, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from appliance.store.tables.base import at, check, count, digest, id_, metadata, one_of, to, word
 
@@ -76,6 +88,23 @@ manifest = Table(
     PrimaryKeyConstraint("bucket", "day"),
     check("objects >= 0 AND bytes >= 0", "counts"),
     comment="The newest signed list of a day's objects that was put into a bucket.",
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    id_(),
+    word("bucket"),
+    word("key"),
+    word("etag"),
+    Column("size", BigInteger, nullable=False),
+    word("path", null=True, comment="Below the drop folder, when it was put there."),
+    word("refusal", null=True),
+    at("taken_at", now=True),
+    UniqueConstraint("bucket", "key", "etag"),
+    check("(path IS NULL) = (refusal IS NOT NULL)", "path"),
+    check("size >= 0", "size"),
+    comment="Objects that were brought from a bucket into the drop folder, each version once.",
 )
 
 outbox_mark = Table(
