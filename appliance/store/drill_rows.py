@@ -108,6 +108,9 @@ _ANY = (
     " OR EXISTS (SELECT FROM run WHERE id >= :newest)"
 )
 _REMOVE = (
+    # What others may have said of it meanwhile, which would hold it.
+    "DELETE FROM outbox WHERE file_id < 0",
+    "DELETE FROM outcome WHERE machine_id < 0",
     "DELETE FROM part WHERE id < 0",
     "DELETE FROM file WHERE id < 0",
     "DELETE FROM arrival WHERE id < 0",
@@ -187,15 +190,14 @@ def _profile(conn: Connection, number: int, name: str) -> int:
     return -number
 
 
-def _file(
-    conn: Connection, profile: int, good: int, bad: int, ago: float, *, waits: bool = False, which: int = 0
-) -> int:
+def _file(conn: Connection, profile: int, good: int, bad: int, ago: float, *, which: int = 0) -> int:
     """The first or second file of a drill's profile; its id."""
     number = 2 * profile - which
     conn.execute(_ARRIVAL, {"id": number, "profile": profile, "hash": _digest(number), "ago": ago})
     values: Mapping[str, Any] = {
         "id": number,
-        "state": "ingested" if waits else "predicted",
+        # Of a file that is gone nobody misses the rows, and nobody copies it to a bucket.
+        "state": "evicted",
         "rows": good + bad,
         "good": good,
         "bad": bad,
@@ -251,7 +253,7 @@ def _stale_model(conn: Connection) -> None:
 
 
 def _lag(conn: Connection) -> None:
-    file = _file(conn, _profile(conn, 8, "lag"), 10, 0, _HOUR, waits=True)
+    file = _file(conn, _profile(conn, 8, "lag"), 10, 0, _HOUR)
     conn.execute(_WAITING, {"id": file, "rows": 10})
 
 

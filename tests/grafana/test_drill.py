@@ -23,7 +23,7 @@ from appliance import drill
 from appliance.api import pulse
 from appliance.drill_grafana import Grafana
 from appliance.errors import ApplianceError, Conflict, SettingError, UsageError
-from appliance.store import drill_rows, figures, journal, report
+from appliance.store import drill_rows, figures, journal, outbox, report
 from appliance.store.engine import transaction
 from grafana.alerts import RULES
 from tests.api.conftest import People, running_tcp
@@ -358,3 +358,29 @@ def test_screens_and_programs_are_answered_while_its_rows_are_there(lived: Engin
     }
     for path in plain:
         assert admin.get(path).status_code < 500 or path == "/health/ready", path
+
+
+def test_its_rows_go_to_no_bucket_and_what_people_said_of_them_does_not_hold_them(lived: Engine) -> None:
+    with transaction(lived) as conn:
+        outbox.gather(conn)
+    before = contents(lived, without=RECORD)
+    with transaction(lived) as conn:
+        for uid in UIDS:
+            if uid not in drill_rows.ONLY_UNSEEN:
+                drill_rows.make(conn, uid)
+        assert outbox.gather(conn) == 0
+        [machine] = conn.execute(text("SELECT id FROM machine WHERE id < 0")).scalars()
+        said = (
+            "INSERT INTO outcome (id, machine_id, happened_at, kind, who) VALUES (-1, :machine, now(), 'failure', 'me')"
+        )
+        conn.execute(text(said), {"machine": machine})
+        # As another release may do it.
+        conn.execute(
+            text(
+                "INSERT INTO outbox (id, layer, profile_id, file_id, day, path)"
+                " SELECT -1, 'good', profile_id, id, day, 'x' FROM file WHERE id < 0 LIMIT 1"
+            )
+        )
+    with transaction(lived) as conn:
+        assert drill_rows.sweep(conn)
+    assert contents(lived, without=RECORD) == before
