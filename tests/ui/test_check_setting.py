@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from appliance.client import Client
 from appliance.errors import ApiAway
@@ -23,7 +24,8 @@ def stored(engine: Engine) -> list[Any]:
 
 
 def pressed(user: Browser, at: AppTest) -> AppTest:
-    at.button[0].click()
+    (button,) = [one for one in at.button if one.label == "Check"]
+    button.click()
     return user.run(at)
 
 
@@ -48,6 +50,40 @@ def test_a_machine_without_readings_begins_with_the_examples(browse: Callable[..
     at = browse("operator")("check_setting", **MILL)
     assert "the form began with the examples" in texts(at)
     assert at.number_input(key="setting_milling_None_torque").value == ROW["torque"]
+
+
+def test_the_form_says_what_it_began_with_and_begins_anew(
+    browse: Callable[..., Browser], reading: dict[str, Any], plant: Client
+) -> None:
+    user = browse("operator")
+    at = user("check_setting", machine="mill-7", **MILL)
+    began = next(line for line in texts(at).splitlines() if "The form began" in line)
+    plant.predict_rows([FAILING | {"torque": 11.5}], profile="milling", machine="mill-7")
+    at.number_input(key="setting_milling_mill-7_torque").set_value(33.0)
+    at = pressed(user, at)
+    assert at.number_input(key="setting_milling_mill-7_torque").value == 33.0
+    assert began[:55] in texts(at)
+    at.button(key="setting_milling_mill-7_anew").click()
+    at = user.run(at)
+    assert at.number_input(key="setting_milling_mill-7_torque").value == 11.5
+    assert "counts as failing from" not in texts(at)
+
+
+def test_what_was_checked_is_still_there_after_a_look_elsewhere(
+    browse: Callable[..., Browser], reading: dict[str, Any], engine: Engine
+) -> None:
+    user = browse("operator")
+    at = user("check_setting", machine="mill-7", **MILL)
+    at.number_input(key="setting_milling_mill-7_torque").set_value(33.0)
+    at = pressed(user, at)
+    for path in ("health", "check-setting"):
+        at._page_hash = calc_hash(path)
+        at = user.run(at)
+    assert at.number_input(key="setting_milling_mill-7_torque").value == 33.0
+    said = texts(at)
+    assert "The form holds what was checked last." in said
+    assert "Prediction 2" in said
+    assert len(stored(engine)) == 2
 
 
 def test_a_press_stores_one_row_and_says_why(

@@ -37,20 +37,26 @@ def show(here: Here) -> None:
 
 
 def _begin(here: Here, profile: dict[str, Any], machine: str | None, key: str) -> None:
-    """What stands in the form at first: the machine's last reading, else the examples of the profile."""
-    found = here.api.machines(profile["name"], machine) if machine else []
-    last = found[0] if found and found[0]["last_row"] else None
-    if last is not None:
-        at = words.when(last["last_read_at"], here.zone, seconds=True)
-        age = words.age(last["last_read_at"])
-        st.caption(t("setting.from_reading", machine=words.plain(machine or ""), at=at, age=age))
-        values = last["last_row"]
-    else:
-        st.caption(t("setting.from_example"))
-        values = profile["example"]["rows"][0]
-    if not form.started(profile, key):
-        form.start(profile, key, values)
+    """What stands in the form at first: what was checked before one looked elsewhere, the machine's last reading, else the
+    examples of the profile."""
+    known, kept = st.session_state.get(_CHECKED), f"{key}_origin"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        said = st.empty()
+        anew = st.button(
+            t("setting.anew"), icon=":material/restart_alt:", key=f"{key}_anew", help=t("setting.anew_help")
+        )
+    if not anew and not form.started(profile, key) and known is not None and known["key"] == (profile["name"], machine):
+        form.start(profile, key, known["row"])
+        st.session_state[kept] = ("checked", None)
+    elif anew or not form.started(profile, key):
+        found = here.api.machines(profile["name"], machine) if machine else []
+        last = found[0] if found and found[0]["last_row"] else None
+        form.start(profile, key, profile["example"]["rows"][0] if last is None else last["last_row"])
+        st.session_state[kept] = ("example", None) if last is None else ("reading", last["last_read_at"])
         st.session_state.pop(_CHECKED, None)
+    origin, at = st.session_state[kept]
+    when = {"machine": words.plain(machine or ""), "at": words.when(at, here.zone, seconds=True), "age": words.age(at)}
+    said.caption(t(f"setting.from_{origin}", **when))
 
 
 def _check(here: Here, profile: dict[str, Any], machine: str | None, filled: form.Filled) -> None:
