@@ -17,10 +17,11 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
-from appliance import intake, pruning, runs
+from appliance import intake, pruning, room, runs
 from appliance.errors import ApplianceError, Conflict
 from appliance.pipeline import Box
 from appliance.store import engine, retention
+from appliance.store import room as room_store
 from appliance.store.retention import REQUEST_DAYS
 
 Counts = dict[str, Any]
@@ -55,6 +56,9 @@ def remove_old_predictions(box: Box, counts: Counts) -> None:
         old = [month for month in retention.months(connection) if month.end <= last]
     counts["months"] = []
     for month in old:
+        if box.settings.s3_bucket is not None and not _is_copied(box, month):
+            counts["not_copied_yet"] = f"{month.start:%Y-%m}"
+            break
         _drop(box, month)
         counts["months"].append(f"{month.start:%Y-%m}")
 
@@ -81,13 +85,18 @@ def forget_old_records(box: Box, counts: Counts) -> None:
 
 @_recorded
 def remove_old_files(box: Box, counts: Counts) -> None:
-    """Remove originals from ``archive/`` after ``archive_days``, empty folders of past days, and litter of work/."""
+    """Remove originals from ``archive/`` after ``archive_days``, empty folders of past days, and litter of work/; where the
+    disk is short after that, also what the bucket has."""
     settings, removed = box.settings, pruning.Removed()
     with engine.transaction(box.engine) as connection:
         now = retention.now_of(connection)
-    today = now.date()
+        today = now.date()
+        first = today - timedelta(days=settings.archive_days)
+        only_here = set() if settings.s3_bucket is None else room_store.only_here(connection, first)
+    if only_here:
+        counts["not_copied_yet"] = len(only_here)
     try:
-        pruning.before_day(settings.archive, today - timedelta(days=settings.archive_days), removed)
+        pruning.before_day(settings.archive, first, removed, lambda path: room.number_of(path) in only_here)
         with _no_pass_running(box) as alone:
             # A pass makes a folder and then puts a file into it; in between nobody may take the folder away.
             if alone:
@@ -96,6 +105,8 @@ def remove_old_files(box: Box, counts: Counts) -> None:
                 pruning.entries_older_than(settings.work, time.time() - _STALE_DAYS * 86_400, removed)
             else:
                 counts["left"] = "A pass was running: empty folders wait for the next time."
+        if settings.s3_bucket is not None and room.look(settings).is_short:
+            counts["made_room"] = asdict(room.make(settings, box.engine))
     finally:
         counts |= asdict(removed)
 
@@ -156,6 +167,11 @@ def everything(box: Box) -> Iterator[tuple[str, Counts, ApplianceError | None]]:
             yield step.__name__, step(box), None
         except ApplianceError as error:
             yield step.__name__, {}, error
+
+
+def _is_copied(box: Box, month: retention.Month) -> bool:
+    with engine.transaction(box.engine) as connection:
+        return room_store.is_copied(connection, month)
 
 
 def _drop(box: Box, month: retention.Month) -> None:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -98,13 +98,11 @@ def once(box: Box, *, seconds: float | None = None, flush: bool = False) -> Sync
             return done
         try:
             _put(box, done, pace.until, flush=flush)
-            bucket = Bucket(settings, pace)
-            try:
-                _send_all(box, bucket, done)
-                if settings.s3_inbox:
-                    done.taken = inbox.take(box, bucket)
-            finally:
-                bucket.close()
+            if settings.s3_inbox or _anything_due(box):
+                with closing(Bucket(settings, pace)) as bucket:
+                    _send_all(box, bucket, done)
+                    if settings.s3_inbox:
+                        done.taken = inbox.take(box, bucket)
         finally:
             with engines.transaction(box.engine) as connection:
                 done.files = store.settle(connection)
@@ -218,6 +216,12 @@ def _put(box: Box, done: Synced, go_on: Callable[[], bool], *, flush: bool) -> N
         done.put = store.gather(connection)
     done.put += outbox_export.outcomes(box.settings, box.engine)
     done.put += outbox_export.predictions(box.settings, box.engine, go_on, flush=flush)
+
+
+def _anything_due(box: Box) -> bool:
+    """Most passes have nothing to send, and need not load what speaks S3."""
+    with engines.transaction(box.engine) as connection:
+        return bool(store.due(connection, 1))
 
 
 def _send_all(box: Box, bucket: Bucket, done: Synced) -> None:

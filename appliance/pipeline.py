@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance import intake, mishaps, runs
+from appliance import intake, mishaps, room, runs
 from appliance.client import Client
 from appliance.errors import ApiAway, ApplianceError, Conflict, FileRefused, StoreAway
 from appliance.intake import Claimed, Look
@@ -97,6 +97,10 @@ def _pass(box: Box, seconds: float | None) -> Ingested:
         unfinished = _finish_interrupted(box, first)
         if not first:
             run.skip("no new files")
+            return done
+        if why := room.shortage(settings, box.engine):
+            done.left = len(first)
+            run.skip(why)
             return done
         time.sleep(settings.settle_seconds)
         ready = intake.settled(first, intake.look(settings.raw, profiles))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -20,12 +20,13 @@ class Removed:
     bytes: int = 0
 
 
-def before_day(folder: Path, first: date, removed: Removed) -> None:
-    """Remove the files of ``folder/profile=*/date=D/`` for days before ``first``, with their folders."""
+def before_day(folder: Path, first: date, removed: Removed, stays: Callable[[Path], bool] = lambda path: False) -> None:
+    """Remove the files of ``folder/profile=*/date=D/`` for days before ``first``, but for those that stay, with their
+    folders."""
     for day, dated in dated_folders(folder):
         if day < first:
             for path in dated.iterdir():
-                if path.is_symlink() or path.is_file():
+                if (path.is_symlink() or path.is_file()) and not stays(path):
                     _remove(path, removed)
             with suppress(OSError):  # something else lies in it
                 dated.rmdir()

@@ -89,6 +89,15 @@ class Settings(BaseSettings):
     scoring_threads: Count = Field(2, le=64, description="Threads of ONNX Runtime.")
     part_tries: Count = Field(5, description="Failed tries after which a part is given up.")
     archive_days: int = Field(30, ge=0, description="Days that originals stay in archive/; 0 keeps none.")
+    disk_reserve_percent: int = Field(
+        10,
+        ge=0,
+        le=90,
+        description="Part of the data folder's disk that is kept free: below it copied data makes way ...",
+    )
+    disk_reserve_mb: int = Field(
+        1024, ge=0, description="... but never more than so many MiB; where nothing may make way, files wait."
+    )
     file_tries: Count = Field(5, description="Passes that may break off over a file before it is quarantined.")
     criticality_high: Share = Field(0.5, description="Share of bad rows from which a file is highly critical.")
     criticality_medium: Share = Field(0.2, description="Share of bad rows from which a file is of medium criticality.")

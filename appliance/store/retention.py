@@ -73,7 +73,7 @@ def make_ahead(conn: Connection) -> None:
     ensure_partition(conn, (now.replace(day=1) + timedelta(days=31)).replace(day=1), ahead=0)
 
 
-def drop_month(conn: Connection, month: Month) -> None:
+def drop_month(conn: Connection, month: Month, why: str = "for their age") -> None:
     """Remove a month's predictions, and put that on record, which the accounts need. Conflict where others hold it."""
     conn.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'"))
     # The partition alone is dropped, by its own name: what stands in it has no other.
@@ -81,10 +81,16 @@ def drop_month(conn: Connection, month: Month) -> None:
     conn.execute(text("DELETE FROM prediction_hour WHERE hour < :end"), {"end": month.end})
     earlier = text("SELECT max((details ->> 'before')::timestamptz) FROM event WHERE kind = :kind")
     before = conn.execute(earlier, {"kind": REMOVED}).scalar()
-    said = f"The predictions of {month.start:%Y-%m} were removed for their age."
+    said = f"The predictions of {month.start:%Y-%m} were removed {why}."
     details = {"month": f"{month.start:%Y-%m}", "before": max(month.end, before or month.end)}
     journal.event(conn, REMOVED, "info", said, details)
     conn.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+
+
+def size_of(conn: Connection, month: Month) -> int:
+    """Bytes of a month's predictions with their indexes."""
+    query = text("SELECT pg_total_relation_size(to_regclass(:name))")
+    return int(conn.execute(query, {"name": month.name}).scalar_one())
 
 
 def forget(conn: Connection, what: str, before: datetime) -> int:
