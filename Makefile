@@ -17,7 +17,7 @@ DEBIAN ?= 12
 EVERY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults soak bench bench-schedule bench-box tasks screenshots generate lock
+.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults soak bench bench-schedule bench-box bench-ui tasks screenshots generate lock
 
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-schedule: $(STAMP) ## Measure Airflow's tree and the way of a file through
 
 bench-box: $(STAMP) ## Set up a box and measure what it takes when idle; as root (ARGS=--write renews the page)
 	$(BIN)/python -m tests.box.bench $(ARGS)
+
+bench-ui: $(STAMP) ## Measure the screens: memory, a file of a million rows, ten million predictions in Chromium (ARGS=--write)
+	$(BIN)/python -m tests.bench.ui $(ARGS)
 
 tasks: $(STAMP) ## Do people's tasks in Chromium and renew docs/tasks.md with their taps and seconds
 	$(BIN)/python -m tests.ui.browser.tasks

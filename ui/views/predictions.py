@@ -11,7 +11,7 @@ from ui import bars, frame, links, past, words
 from ui.session import Here
 from ui.texts import t
 
-_ROWS = 40
+_ROWS = 25
 _WALK = "past_walk"
 # Beyond it the chart begins with the first row, whatever was asked for.
 _LONG = timedelta(days=100)
