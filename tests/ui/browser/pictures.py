@@ -10,6 +10,7 @@ import io
 import shutil
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from playwright.sync_api import Page
 
 from appliance.client import Client
 from appliance.settings import Settings
-from tests.api.test_explain import WORN
+from tests.api.test_explain import GOOD
 from tests.api.test_file_checks import mill_csv
 from tests.api.test_journey import lines
 from tests.conftest import FAST
@@ -81,10 +82,13 @@ def settled_stage() -> Any:
 
 def pages(stage: Stage) -> dict[str, dict[str, Any]]:
     """Every page with what it is to show; those that show one thing get one worth seeing."""
-    # One machine in alarm: what the screens are for.
+    # One machine whose tool wears out until there is an alarm: what the screens are for.
+    now = datetime.now(UTC)
     with stage.client() as api:
-        worn = [WORN | {"tool_wear": WORN["tool_wear"] + minutes} for minutes in range(4)]
-        api.predict_rows(worn, profile="milling", machine=f"mill-{stages.MACHINES}")
+        for number in range(40):
+            row = GOOD | {"type": "L", "torque": 40 + number / 2, "tool_wear": 112 + 3 * number}
+            at = (now - timedelta(minutes=40 - number)).isoformat()
+            api.predict_rows([row], profile="milling", machine=f"mill-{stages.MACHINES + 1}", time=at)
     file = stages.drop(stage, "night_shift.csv", lines(60, bad=14), "mill-2")
     with stage.client() as api:
         machines = sorted(api.machines(), key=lambda one: (one["alarm"] is None, -(one["last_probability"] or 0)))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench.machine import facts
+from tests.bench import machine
 from tests.ui.browser import stage
 from tests.ui.browser.task import OUT
 
@@ -26,16 +26,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="appliance-tasks-") as folder:
         noted = Path(folder) / "tasks.jsonl"
         words = ["-m", "pytest", "-q", str(Path(__file__).parent)]
+        others = machine.Others(os.getpid())
         done = subprocess.run([sys.executable, *words], env={**os.environ, OUT: str(noted)}, check=False)
         if done.returncode:
             sys.exit("A task could not be done to its end: the page stays as it was.")
         tasks = [json.loads(line) for line in noted.read_text(encoding="utf-8").splitlines()]
-    PAGE.write_text(markdown(tasks, facts(), f"{datetime.now(UTC):%Y-%m-%d}"), encoding="utf-8")
+        share = others.share()
+    PAGE.write_text(markdown(tasks, machine.facts(), f"{datetime.now(UTC):%Y-%m-%d}", share), encoding="utf-8")
     print(f"{len(tasks)} tasks: {PAGE}")
     return 0
 
 
-def markdown(tasks: Iterable[Mapping[str, Any]], box: Mapping[str, Any], date: str) -> str:
+def markdown(tasks: Iterable[Mapping[str, Any]], box: Mapping[str, Any], date: str, others: float) -> str:
     ordered = sorted(tasks, key=lambda task: (task["persona"], task["title"]))
     lines = [
         "# What people do, in taps and seconds",
@@ -46,6 +48,7 @@ def markdown(tasks: Iterable[Mapping[str, Any]], box: Mapping[str, Any], date: s
         "this one machine. It begins with a page that is open and signed in, unless signing in is the task, and ends when what",
         "was wanted can be read. Seconds are the machine's share alone: nobody reads or thinks in them. A tap is a tap or a",
         "click, a field one that is typed into.",
+        f"Other programs took {others:.0%} of the CPU meanwhile: with less, seconds are fewer.",
         "",
         "| who | task | taps | fields | files | seconds |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
