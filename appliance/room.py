@@ -69,6 +69,8 @@ def shortage(settings: Settings, engine: Engine) -> str:
     else:
         said += " All that the bucket has made way; it goes on by itself once more is copied."
     with engines.transaction(engine) as connection:
+        if (days := retention.days_left(connection)) is not None:
+            said += f" At the pace of the last week the disk is full in {days:.0f} days."
         journal.event_once(connection, "ingest_held", "error", said, {})
     return said
 

@@ -87,6 +87,12 @@ def drop_month(conn: Connection, month: Month, why: str = "for their age") -> No
     conn.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
 
 
+def days_left(conn: Connection) -> float | None:
+    """In how many days the disk is full at the pace of the last seven; None where that cannot be said."""
+    found = conn.execute(text("SELECT days_left FROM report.disk")).scalar()
+    return None if found is None else float(found)
+
+
 def size_of(conn: Connection, month: Month) -> int:
     """Bytes of a month's predictions with their indexes."""
     query = text("SELECT pg_total_relation_size(to_regclass(:name))")

@@ -201,6 +201,20 @@ def test_files_wait_while_there_is_no_room_and_are_taken_by_itself(
     assert road.broken_promises() == []
 
 
+def test_the_message_says_how_long_the_disk_lasts(stage: Stage, disk: Disk) -> None:
+    stage.file()
+    disk.size = 1
+    assert "days" not in room.shortage(stage.settings.model_copy(update={"s3_bucket": "x-y"}), stage.engine)
+    for day in range(5):
+        stage.change(
+            "INSERT INTO metric (at, name, value) VALUES (clock_timestamp() - make_interval(days => :day),"
+            " 'box_disk_free_bytes', :free)",
+            day=day,
+            free=10e9 + day * 1e9,
+        )
+    assert "full in 10 days" in room.shortage(stage.settings, stage.engine)
+
+
 def test_the_reserve_is_the_smaller_of_a_part_and_an_amount(tmp_path: Path) -> None:
     size = room.look(Settings(data_dir=tmp_path)).size
 
