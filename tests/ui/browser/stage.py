@@ -139,6 +139,11 @@ def settled(page: Page) -> None:
     """Until the page is drawn: its script has ended, and nothing on it is of a run before."""
     page.wait_for_selector("h1", timeout=PAGE_SECONDS * 1000)
     page.wait_for_timeout(150)
+    still(page)
+
+
+def still(page: Page) -> None:
+    """Until nothing is being drawn: while it is, what stood there before can stand beside what comes."""
     page.wait_for_function(_READY, timeout=PAGE_SECONDS * 1000)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page
 
-from tests.ui.browser.stage import settled
+from tests.ui.browser.stage import settled, still
 
 # Where finished tasks are noted, a JSON object a line; nowhere where it is not set.
 OUT = "APPLIANCE_TASKS_OUT"
@@ -33,6 +33,7 @@ class Task:
     def tap(self, target: Locator) -> None:
         """A tap, and the page as it is after it."""
         self.taps += 1
+        still(self.page)
         target.click()
         settled(self.page)
 
