@@ -137,7 +137,7 @@ def test_times_of_ones_own_begin_with_today(browse: Callable[..., Browser], hist
 def test_pages_go_on_where_the_one_before_ended(
     browse: Callable[..., Browser], history: None, plant: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictions, "_ROWS", 3)
+    monkeypatch.setattr(predictions, "ROWS", 3)
     user = browse("viewer")
     at = user("predictions")
     assert shown(at) == ["P-01", "no machine", "mill-2"]

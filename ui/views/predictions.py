@@ -11,7 +11,7 @@ from ui import bars, frame, links, past, words
 from ui.session import Here
 from ui.texts import t
 
-_ROWS = 25
+ROWS = 25
 _WALK = "past_walk"
 # Beyond it the chart begins with the first row, whatever was asked for.
 _LONG = timedelta(days=100)
@@ -100,13 +100,13 @@ def _moment(at: datetime) -> dict[str, int]:
 def _list(here: Here, wanted: past.Wanted, filters: dict[str, Any]) -> None:
     """A page of them, the newest first."""
     walk = _walk(wanted)
-    page = here.api.prediction_page(limit=_ROWS, cursor=walk[-1], **filters)
+    page = here.api.prediction_page(limit=ROWS, cursor=walk[-1], **filters)
     several = len({row["profile"] for row in page["items"]}) > 1
     titles = {one["name"]: one["title"] for one in here.profiles()} if several else {}
     with st.container(border=True, gap="xsmall"):
         for row in page["items"]:
             _line(here, row, titles)
-    first = (len(walk) - 1) * _ROWS + 1
+    first = (len(walk) - 1) * ROWS + 1
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if len(walk) > 1:
             st.button(t("past.newest"), icon=":material/first_page:", key="past_newest", on_click=_newest)

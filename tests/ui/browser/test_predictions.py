@@ -18,6 +18,7 @@ from appliance.store import writer
 from appliance.store.rows import Batch
 from tests.ui.browser.stage import PAGE_SECONDS, Stage, named, settled
 from tests.ui.browser.task import task
+from ui.views import predictions
 
 expect.set_options(timeout=PAGE_SECONDS * 1000)
 
@@ -120,14 +121,14 @@ def test_find_yesterdays_scheduled_predictions(stage: Stage, yesterday: datetime
 def test_walk_through_pages_and_come_back_from_one(stage: Stage, yesterday: datetime) -> None:
     with stage.window("viewer") as page:
         stage.open(page, "predictions", span="yesterday")
-        expect(page.get_by_text("1 to 40, the newest first")).to_be_visible()
+        expect(page.get_by_text(f"1 to {predictions.ROWS}, the newest first")).to_be_visible()
         page.get_by_role("button", name=named("Older")).click()
-        expect(page.get_by_text(f"41 to {YESTERDAY}, the newest first")).to_be_visible()
+        expect(page.get_by_text(f"{predictions.ROWS + 1} to {YESTERDAY}, the newest first")).to_be_visible()
         with task(page, "Open one of them and see why, then go back to the list", "Engineer") as done:
             done.tap(page.get_by_test_id("stMain").get_by_role("link", name=named(f"{yesterday:%Y-%m-%d}")).first)
             expect(page.get_by_text("What moved the probability")).to_be_visible()
             done.tap(page.get_by_test_id("stMain").get_by_role("link", name=named("Past predictions")))
-            expect(page.get_by_text(f"41 to {YESTERDAY}, the newest first")).to_be_visible()
+            expect(page.get_by_text(f"{predictions.ROWS + 1} to {YESTERDAY}, the newest first")).to_be_visible()
 
 
 def test_a_filter_is_set_by_keyboard_alone(stage: Stage, yesterday: datetime) -> None:
