@@ -7,13 +7,28 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import jinja2
 import pytest
 import yaml
 
 from grafana import server
 
 ROLE = Path("ansible/roles/grafana")
-SERVICE = (ROLE / "templates" / "service.conf.j2").read_text()
+KNOWN = {
+    **yaml.safe_load((ROLE / "vars" / "main.yml").read_text()),
+    **yaml.safe_load((ROLE / "defaults" / "main.yml").read_text()),
+    "ansible_managed": "",
+    "grafana_anonymous": True,
+}
+
+
+def rendered(name: str) -> str:
+    """A template as the playbook writes it."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+    return environment.from_string((ROLE / "templates" / f"{name}.j2").read_text()).render(KNOWN)
+
+
+SERVICE = rendered("service.conf")
 
 
 def test_the_role_closes_what_the_code_closes() -> None:
@@ -37,15 +52,14 @@ def test_secrets_are_credentials_and_stand_in_no_file_of_settings() -> None:
 
 
 def test_the_role_takes_the_versions_that_the_code_takes() -> None:
-    known = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
-    assert tuple(map(int, known["grafana_least"].split("."))) == server.LEAST
-    assert (int(known["grafana_below"]),) == server.BELOW
+    assert tuple(map(int, KNOWN["grafana_least"].split("."))) == server.LEAST
+    assert (int(KNOWN["grafana_below"]),) == server.BELOW
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_the_door_is_closed_to_all_but_its_two_sockets(tmp_path: Path) -> None:
     for name in ("alerts.service", "alerts.socket"):
-        text = (ROLE / "templates" / f"{name}.j2").read_text().replace("{{ grafana_alerts_port }}", "8001")
+        text = rendered(name)
         (tmp_path / f"grafana-{name}").write_text(text.replace("/usr/lib/systemd/systemd-socket-proxyd", "/bin/true"))
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "SYSTEMD_COLORS": "0"}
     verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *map(str, tmp_path.iterdir())]
