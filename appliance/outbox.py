@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ from appliance.settings import Settings
 from appliance.store import engine as engines
 from appliance.store import outbox as store
 from appliance.store.outbox import Proof, Waiting
+
+log = logging.getLogger(__name__)
 
 AT_A_TIME = 100
 # What is wrong with the store is wrong for all: the pass ends. One object may also be all that is wrong, so it makes
@@ -214,8 +217,20 @@ def _read(bucket: Bucket, key: str) -> bytes:
 def _put(box: Box, done: Synced, go_on: Callable[[], bool], *, flush: bool) -> None:
     with engines.transaction(box.engine) as connection:
         done.put = store.gather(connection)
-    done.put += outbox_export.outcomes(box.settings, box.engine)
-    done.put += outbox_export.predictions(box.settings, box.engine, go_on, flush=flush)
+    exports: dict[str, Callable[[], int]] = {
+        "Outcomes": lambda: outbox_export.outcomes(box.settings, box.engine),
+        "Predictions": lambda: outbox_export.predictions(box.settings, box.engine, go_on, flush=flush),
+    }
+    for what, export in exports.items():
+        try:
+            done.put += export()
+        except (ApplianceError, OSError):
+            raise
+        except Exception as error:
+            # What nobody foresaw in some rows must not keep all others on the box.
+            log.exception("%s could not be made into files", what)
+            done.failed += 1
+            done.errors.append(f"{what} could not be made into files ({type(error).__name__}).")
 
 
 def _anything_due(box: Box) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance import bucket as buckets
+from appliance import outbox
 from appliance.errors import BucketTrouble
 from tests.sync.conftest import MIB, Stage
 from tests.sync.proxy import Mood, Proxy
@@ -186,6 +187,47 @@ def test_failures_in_a_row_are_told_once_and_so_is_their_end(stage: Stage, proxy
     stage.sync()
     kinds = stage.rows("SELECT kind FROM event WHERE details ->> 'run' = 'sync' ORDER BY id")
     assert kinds == [("run_failed",), ("run_recovered",)]
+
+
+def test_watching_goes_on_through_trouble_and_waits_longer_each_time(
+    stage: Stage, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.file()
+    proxy.mood = "500"
+    pauses: list[float] = []
+    said: list[str] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        stage.hurry()
+        if len(pauses) == 5:
+            proxy.well()
+        if len(pauses) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(outbox.time, "sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        outbox.watch(stage.box, said.append)
+    assert [("cannot be reached" in one) for one in said] == [True] * 5 + [False]
+    assert pauses[4] > pauses[0]
+    assert "1 objects with" in said[-1]
+    assert stage.is_exact
+
+
+def test_rows_that_cannot_be_made_into_files_keep_no_others_here(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.file()
+    stage.predict()
+
+    def broken(*_: object, **__: object) -> int:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox.outbox_export, "predictions", broken)
+        done = stage.sync()
+    assert (done.sent, done.failed) == (1, 1)
+    assert done.errors == ["Predictions could not be made into files (ZeroDivisionError)."]
+    assert stage.sync().sent == 1
+    assert stage.is_exact
 
 
 def test_secrets_are_in_no_error_and_no_row(stage: Stage, proxy: Proxy) -> None:
