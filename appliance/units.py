@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-PATTERNS = ("appliance*", "postgresql*", "grafana-server.service", "grafana-alerts.*")
+PATTERNS = ("appliance*", "caddy.service", "postgresql*", "grafana-server.service", "grafana-alerts.*")
 
 _RUNS = Path("/run/systemd/system")
 _PROPERTIES = ("Id", "Type", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "NRestarts")
@@ -27,7 +27,7 @@ class Unit:
 
 
 def units() -> list[Unit]:
-    """The appliance's units, the database's and Grafana's, by name."""
+    """The appliance's units, the proxy's, the database's and Grafana's, by name."""
     if not _RUNS.is_dir():
         return []
     command = ["systemctl", "show", "--all", f"--property={','.join(_PROPERTIES)}", *PATTERNS]

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.box import host, made
 from tests.box.box import Box
 from tests.box.disk import Image
-from tests.box.playbook import Playbook, Ran
+from tests.box.playbook import NAMES, Playbook, Ran
 
 ROWS = 40
 
@@ -38,7 +38,7 @@ def installed(image: Image, desk: Path) -> Iterator[Installed]:
     """Look at a fresh Debian, set it up, have one file predicted, and switch it off."""
     with Box.made(image) as box:
         box.start()
-        playbook = Playbook(box, desk)
+        playbook = Playbook(box, desk, **NAMES)
         look = playbook.run("--check", "--diff")
         touched = box.run("ls /opt /etc/appliance /var/lib/appliance", check=False).out
         began = time.monotonic()

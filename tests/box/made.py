@@ -75,11 +75,18 @@ def settled(box: Box, files: int, seconds: float = 420) -> None:
 def back(box: Box, seconds: float = 300) -> float:
     """Seconds until everything that starts with the box is up and no doctor finds a fault in it."""
     began = time.monotonic()
-    units = "appliance.target appliance-api appliance-airflow-api appliance-airflow-scheduler postgresql@*"
+    units = (
+        "appliance.target",
+        "appliance-api",
+        "appliance-airflow-api",
+        "appliance-airflow-scheduler",
+        "appliance-ui",
+    )
+    asked = " ".join((*units, "caddy", "postgresql@*"))
 
     def up() -> bool:
-        states = box.run(f"systemctl is-active {units}", check=False).out.split()
-        return len(states) == 5 and set(states) == {"active"} and ready(box)[0] == 200
+        states = box.run(f"systemctl is-active {asked}", check=False).out.split()
+        return len(states) == len(units) + 2 and set(states) == {"active"} and ready(box)[0] == 200
 
     host.wait_for(up, seconds, f"not back: {box.run('systemctl list-units appliance* --no-pager', check=False).out}")
     return time.monotonic() - began

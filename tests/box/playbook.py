@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.box import host
+from tests.box import host, lan
 from tests.box.box import Box
 from tests.box.host import BoxError
 
@@ -19,6 +19,8 @@ CHECKOUT = Path(__file__).parents[2]
 ANSIBLE = CHECKOUT / "ansible"
 _PROGRAM = Path(sys.executable).with_name("ansible-playbook")
 _TASK = "TASK ["
+# Names that stay, whatever address a copy of a box gets; without them a box goes by its address.
+NAMES = {"appliance_lan_name": lan.NAME, "ui_other_names": [lan.OTHER]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Ran:
 class Playbook:
     """``folder`` holds what the machine at the desk keeps: inventory, keys, what was built and trained."""
 
-    def __init__(self, box: Box, folder: Path) -> None:
+    def __init__(self, box: Box, folder: Path, **variables: object) -> None:
         self.box = box
         self.folder = folder
         self.machine_key = folder / "machines" / "key"
@@ -47,8 +49,8 @@ class Playbook:
             self.machine_key.parent.mkdir()
             host.call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.machine_key)
         self._inventory = folder / "inventory.json"
-        variables = box.inventory() | {"ansible_pipelining": True}
-        self._inventory.write_text(json.dumps({"boxes": {"hosts": {"box": variables}}}))
+        reached = box.inventory() | {"ansible_pipelining": True}
+        self._inventory.write_text(json.dumps({"boxes": {"hosts": {"box": reached}}}))
         self._settings = folder / "variables.json"
         self._settings.write_text(
             json.dumps(
@@ -56,11 +58,12 @@ class Playbook:
                     "appliance_control_folder": str(folder / "built"),
                     "appliance_signing_key": str(folder / "owner" / "signing.key"),
                     "appliance_drop_keys": [self.machine_key.with_suffix(".pub").read_text().strip()],
+                    **variables,
                 }
             )
         )
 
-    def run(self, *words: str, kill_at: int | None = None, check: bool = True, seconds: float = 1200) -> Ran:
+    def run(self, *words: str, kill_at: int | None = None, check: bool = True, seconds: float = 2400) -> Ran:
         """Run it to its end; or kill it and all its children as task number ``kill_at`` begins."""
         given = [str(_PROGRAM), "-i", str(self._inventory), "--extra-vars", f"@{self._settings}"]
         # In a control group of the box, so that it ends with the box, whatever becomes of the session.

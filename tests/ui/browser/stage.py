@@ -38,7 +38,7 @@ START_SECONDS = 60.0
 PAGE_SECONDS = 30.0
 MACHINES = 4
 # Chromium itself may not look anything up, and says nothing to anybody.
-_ARGUMENTS = (
+QUIET = (
     "--no-sandbox",
     "--disable-quic",
     "--disable-background-networking",
@@ -46,8 +46,8 @@ _ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
     "--disable-gpu",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
+_ARGUMENTS = (*QUIET, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
 _PHONE, _DESK = {"width": 360, "height": 780}, {"width": 1280, "height": 900}
 _READY = """() => {
   const app = document.querySelector('[data-testid="stApp"]');
