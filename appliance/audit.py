@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from appliance import runs, signing
 from appliance.bucket import Bucket, Listed, place
 from appliance.errors import BundleRefused
-from appliance.outbox import digest_of, exclusive
+from appliance.outbox import exclusive
+from appliance.outbox_send import digest_of
 from appliance.pipeline import Box
 from appliance.settings import Settings
 from appliance.store import engine as engines

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
-from appliance import bucket, outbox
+from appliance import bucket, outbox, outbox_send
 from appliance.outbox import Synced
 from appliance.pipeline import Box
 from appliance.settings import Settings
@@ -57,7 +57,7 @@ def _proxy(store: Store) -> Iterator[Proxy]:
 
 @pytest.fixture
 def proxy(_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    monkeypatch.setattr(outbox, "_MIB", MIB)
+    monkeypatch.setattr(outbox_send, "MIB", MIB)
     monkeypatch.setattr(bucket, "ATTEMPTS", 1)
     monkeypatch.setattr(bucket, "ANSWER_SECONDS", 5)
     _proxy.well()

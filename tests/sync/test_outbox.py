@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from sqlalchemy import text
 
-from appliance import outbox, outbox_export
+from appliance import outbox, outbox_export, outbox_send
 from appliance.errors import Conflict, SettingError
 from appliance.settings import Settings
 from appliance.store import engine as engines
@@ -401,10 +401,10 @@ def test_keys_that_cannot_be_read_are_said_without_being_shown(stage: Stage, key
 def test_parts_are_cut_where_the_store_wants_them(tmp_path: Path, size: int) -> None:
     data = bytes(size)
     (tmp_path / "zeros").write_bytes(data)
-    digest = outbox.digest_of(tmp_path / "zeros", 5 * MIB)
+    digest = outbox_send.digest_of(tmp_path / "zeros", 5 * MIB)
     assert digest is not None
     cut = [data[start : start + 5 * MIB] for start in range(0, size, 5 * MIB)] or [b""]
     assert (digest.size, digest.sha256) == (size, hashlib.sha256(data).digest())
     assert digest.parts == [hashlib.sha256(part).digest() for part in cut]
     assert digest.md5s == [hashlib.md5(part).digest() for part in cut]
-    assert outbox.digest_of(tmp_path / "absent", 5 * MIB) is None
+    assert outbox_send.digest_of(tmp_path / "absent", 5 * MIB) is None
