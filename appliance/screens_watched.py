@@ -9,28 +9,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from http.client import HTTPConnection, HTTPException
-from urllib.parse import urlsplit
 
-from appliance import watched
+from appliance import answers, watched
 
-_SECONDS = 5.0
 _NOBODY = "The screens do not answer."
 
 
 def look(url: str) -> str | None:
     """What is wrong with the screens that should answer at ``url``, in one sentence; None where they do."""
-    where = urlsplit(url)
-    connection = HTTPConnection(where.hostname or "", where.port, timeout=_SECONDS)
-    try:
-        connection.request("GET", where.path)
-        answer = connection.getresponse()
-        answer.read()
-    except (OSError, HTTPException):
+    status = answers.status(url)
+    if status is None:
         return _NOBODY
-    finally:
-        connection.close()
-    return None if answer.status == 200 else f"The screens answer with {answer.status}."
+    return None if status == 200 else f"The screens answer with {status}."
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -12,9 +12,15 @@ import pytest
 
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))
-COMMAND = "/opt/appliance/current/bin/appliance"
+COMMANDS = r"/opt/appliance/current/bin/\w+|/usr/lib/xorg/Xorg"
 # Exposure as `systemd-analyze security` counts it, from 0 (nothing) to 10 (everything).
-LIMITS = {"appliance-api": 0.6, "appliance-airflow-api": 2.5, "appliance-airflow-scheduler": 2.5}
+LIMITS = {
+    "appliance-api": 0.6,
+    "appliance-airflow-api": 2.5,
+    "appliance-airflow-scheduler": 2.5,
+    # A browser's own rooms for what draws a page are worth more than the three kinds of namespaces that they take.
+    "appliance-kiosk": 1.7,
+}
 OTHERS = 1.5
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -39,7 +45,7 @@ def test_systemd_finds_nothing_to_say_about_any_unit(tmp_path: Path) -> None:
     # Beside the real programs: those of a release are not installed where tests run.
     shutil.copytree(UNITS, tmp_path / "units")
     for unit in (tmp_path / "units").glob("*.service"):
-        unit.write_text(unit.read_text().replace(COMMAND, "/bin/true"))
+        unit.write_text(re.sub(COMMANDS, "/bin/true", unit.read_text()))
     kinds = ("service", "socket", "target", "timer")
     units = [path for kind in kinds for path in sorted((tmp_path / "units").glob(f"*.{kind}"))]
     assert len(units) > len(SERVICES)
