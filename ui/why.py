@@ -132,5 +132,5 @@ def _points(part: Mapping[str, Any]) -> str:
 def _mark(part: Mapping[str, Any]) -> str:
     if not part.get("outside"):
         return ""
-    low, high = (words.number(value) for value in part["seen"])
+    low, high = (words.rough(value) for value in part["seen"])
     return f":orange-badge[:material/explore_off: {t('why.outside', low=low, high=high)}]"

@@ -31,6 +31,13 @@ def number(value: float | None, decimals: int | None = None) -> str:
     return f"{value:,.{decimals}f}" if decimals is not None else f"{value:,.6g}"
 
 
+def rough(value: float | None) -> str:
+    """A number whose digits nobody chose, such as the end of a range that was seen: ``187.4``, ``10,533``."""
+    if value is None:
+        return NONE
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def amount(value: Any, column: Mapping[str, Any]) -> str:
     """A value of a column or feature of the profile, as an engineer writes it: ``11,430 min N.m``."""
     if value is None:

@@ -104,3 +104,11 @@ def test_machines_come_by_risk() -> None:
     ]
     order = ["worse", "bad", "known", "quiet", "failing", "gone", "rising", "calm", "new"]
     assert [one["name"] for one in states.by_risk(found, now)] == order
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(187.365, "187.4"), (10533.1, "10,533"), (-2.0, "-2"), (0.00123456, "0.001235"), (None, words.NONE)],
+)
+def test_the_end_of_a_seen_range_has_no_odd_digits(value: float | None, said: str) -> None:
+    assert words.rough(value) == said
