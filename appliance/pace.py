@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from appliance.settings import Settings
@@ -66,7 +66,3 @@ class Pace:
         owed = self._debt / self.bytes_per_second
         if owed > _BURST_SECONDS:
             time.sleep(owed - _BURST_SECONDS)
-
-
-def later(now: datetime, failures: int) -> datetime:
-    return now + timedelta(seconds=pause(failures))

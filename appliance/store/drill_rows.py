@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
 from appliance.errors import Conflict
-from appliance.store.engine import transaction
+from appliance.store.engine import transaction, unlock
 
 # A colon is in no name of a profile.
 MARK = "drill:"
@@ -37,7 +37,7 @@ def only_one(engine: Engine) -> Iterator[Connection]:
         try:
             yield connection
         finally:
-            _unlock(connection)
+            unlock(connection, _LOCK)
 
 
 def is_on(conn: Connection) -> bool:
@@ -90,17 +90,6 @@ def ask(conn: Connection, sql: str, role: str | None) -> tuple[list[str], list[t
     if role is not None:
         conn.exec_driver_sql("RESET ROLE")
     return names, rows
-
-
-def _unlock(connection: Connection) -> None:
-    try:
-        connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
-        connection.commit()
-    except Exception:
-        # A session that cannot be asked must not come back into the pool with the lock.
-        with suppress(Exception):
-            connection.invalidate()
 
 
 _ANY = (

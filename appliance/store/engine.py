@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from appliance.errors import Conflict, SettingError, StoreAway
 
-__all__ = ["Connection", "Engine", "connect", "ping", "storable", "to_json", "transaction"]
+__all__ = ["Connection", "Engine", "connect", "ping", "storable", "to_json", "transaction", "unlock"]
 
 # Longer than a part of 100,000 rows takes on a small box, shorter than anybody waits for an answer.
 STATEMENT_TIMEOUT = "120s"
@@ -93,6 +93,18 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     finally:
         with suppress(SQLAlchemyError, psycopg2.Error):
             connection.close()
+
+
+def unlock(connection: Connection, lock: int) -> None:
+    """Let go of an advisory lock of this session, whatever state it is in."""
+    try:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": lock})
+        connection.commit()
+    except Exception:
+        # A session that cannot be asked must not come back into the pool with the lock.
+        with suppress(Exception):
+            connection.invalidate()
 
 
 def ping(engine: Engine) -> None:

@@ -9,7 +9,7 @@ settled when none of its deliveries is open; until then ``due_at`` is the next m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from appliance.notify_causes import AlarmCause, Cause, EventCause, FileCause, NoticeKind, Waiting
 from appliance.store import tables as t
-from appliance.store.engine import transaction
+from appliance.store.engine import transaction, unlock
 
 # Who waited for so long is not helped by a message any more.
 LOST = timedelta(days=30)
@@ -71,7 +71,7 @@ def only_sender(engine: Engine) -> Iterator[Connection | None]:
             yield connection if mine else None
         finally:
             if mine:
-                _unlock(connection)
+                unlock(connection, _LOCK)
 
 
 def open_deliveries(
@@ -211,17 +211,6 @@ def listed(conn: Connection, limit: int) -> list[dict[str, Any]]:
         " ORDER BY n.settled_at IS NOT NULL, n.id DESC, d.label LIMIT :limit"
     )
     return [dict(row) for row in conn.execute(text(query), {"limit": limit}).mappings()]
-
-
-def _unlock(connection: Connection) -> None:
-    try:
-        connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
-        connection.commit()
-    except Exception:
-        # A session that cannot be asked must not come back into the pool with the lock.
-        with suppress(Exception):
-            connection.invalidate()
 
 
 def _settle(conn: Connection, now: datetime, all_known: bool) -> None:
