@@ -6,7 +6,6 @@ are told to stop in order; should this process be killed, the system ends them w
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import subprocess
@@ -28,6 +27,7 @@ from appliance import (
     demo_grafana,
     demo_screen,
     demo_ui,
+    durable,
     outputs,
     pipeline,
     ports,
@@ -339,11 +339,7 @@ def _await_api(box: pipeline.Box, api: subprocess.Popen[bytes], log: Path) -> No
 def _own(folder: Path) -> Iterator[Path]:
     """The demo's folder, for one demo at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(f"A demo is running in {folder}.", "Stop it, or say --folder.") from None
+    with durable.exclusive(folder / "lock", Conflict(f"A demo is running in {folder}.", "Stop it, or say --folder.")):
         yield folder.resolve()
 
 

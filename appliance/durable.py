@@ -70,6 +70,21 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def exclusive(lock: Path, busy: Exception, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock that is this file; ``busy`` where another does, unless that is to be waited for. It goes with the
+    process that holds it."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise busy from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def workspace(parent: Path) -> Iterator[Path]:
     """A new folder below ``parent`` to build something in and rename it away; what is left of it goes at the end.
 

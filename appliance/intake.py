@@ -14,14 +14,13 @@ import re
 import secrets
 import signal
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from appliance import durable
 from appliance.dropfolder import Identity, Look, look, parent, settled, strays
-from appliance.durable import sync_folder
 from appliance.errors import Conflict, DiskTrouble, FileRefused
 from appliance.gate import ByteGate, Format, format_of
 from appliance.names import DEMO, as_demo, is_demo, machine_fault, name_fault, printable
@@ -85,19 +84,11 @@ class _NotNowError(Exception):
         self.why = why
 
 
-@contextmanager
-def exclusive(work: Path, *, wait: bool = False) -> Iterator[None]:
+def exclusive(work: Path, *, wait: bool = False) -> AbstractContextManager[None]:
     """Hold the one lock of a pass; :class:`Conflict` where another is running and ``wait`` is not asked for."""
     work.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(work / ".pass", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict("Another pass is running.", "It takes new files along; wait until it is done.") from None
-        yield
-    finally:
-        os.close(descriptor)
+    busy = Conflict("Another pass is running.", "It takes new files along; wait until it is done.")
+    return durable.exclusive(work / ".pass", busy, wait=wait)
 
 
 def tidy(work: Path, raw: Path) -> None:
@@ -219,7 +210,7 @@ def _copy(look: Look, copy: Path, gate: ByteGate) -> str:
         if left:
             raise _NotNowError("changed")
         _at_rest(source, look)
-        sync_folder(copy.parent)
+        durable.sync_folder(copy.parent)
         return digest.hexdigest()
     except BaseException:
         copy.unlink(missing_ok=True)

@@ -8,18 +8,16 @@ key says the content, so that doing it again can only put the same bytes under t
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from appliance import inbox, outbox_export, outbox_send, runs
+from appliance import durable, inbox, outbox_export, outbox_send, runs
 from appliance.bucket import Bucket
 from appliance.errors import ApplianceError, BucketTrouble, Conflict, SettingError, StoreAway
 from appliance.pace import Pace, pause
@@ -122,20 +120,11 @@ def again(box: Box, first: date, last: date) -> int:
         return store.again(connection, first, last)
 
 
-@contextmanager
-def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the one lock of the outbox; Conflict where another does, unless that is to be waited for. It goes with the
-    process."""
+def exclusive(folder: Path, *, wait: bool = False) -> AbstractContextManager[None]:
+    """Hold the one lock of the outbox; Conflict where another does, unless that is to be waited for."""
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict("Something is being copied already.", "Wait until it is done.") from None
-        yield
-    finally:
-        os.close(descriptor)
+    busy = Conflict("Something is being copied already.", "Wait until it is done.")
+    return durable.exclusive(folder / ".lock", busy, wait=wait)
 
 
 def _put(box: Box, done: Synced, go_on: Callable[[], bool], *, flush: bool) -> None:
