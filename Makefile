@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # Factories look into TLS: whom the system trusts decides, as it does for pip.
 export UV_SYSTEM_CERTS ?= 1
+# Hundreds of child processes: what was compiled once is kept, out of the way of the checkout.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
 STAMP := $(VENV)/.installed
 LOCK := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 # What a box carries of it, so that training, tests and Ansible stay off it.
