@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -25,20 +26,21 @@ from appliance import (
     children,
     demo_airflow,
     demo_grafana,
+    demo_offline,
+    demo_once,
     demo_screen,
     demo_ui,
     durable,
-    outputs,
     pipeline,
     ports,
     signing,
 )
 from appliance import settings as box_settings
-from appliance.cli.output import emit, hint
+from appliance.cli.output import hint
 from appliance.errors import ApiAway, ApplianceError, Conflict, StoreAway, UsageError
 from appliance.profile import Profile
 from appliance.settings import Settings
-from appliance.store import accounts, embedded, engine, migrations, overview, principals
+from appliance.store import embedded, engine, migrations, overview, principals
 from appliance.store.engine import Engine
 
 TRAINING_ROWS = 20_000
@@ -65,6 +67,7 @@ class Wishes:
     airflow: bool
     ui: bool
     grafana: bool
+    offline: bool
     as_json: bool
 
 
@@ -81,6 +84,8 @@ def run(wishes: Wishes) -> int:
     """Run the demo until it is done or stopped; the exit code."""
     if wishes.data is not None and not wishes.data.is_file():
         raise UsageError(f"There is no file {wishes.data}.", "Mend the path after DATA= or --data.")
+    if wishes.offline:
+        demo_offline.require()
     started = time.monotonic()
     try:
         with children.terminating(), ExitStack() as stack:
@@ -96,15 +101,18 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
     server = embedded.start(folder / "db")
     stack.callback(server.stop)
     migrations.migrate(server.dsn)
-    settings = _settings(folder, server.dsn, wishes)
+    offline = demo_offline.start(stack, folder, _tell) if wishes.offline else None
+    settings = _settings(folder, server.dsn, wishes, offline.settings if offline else {})
     if wishes.port not in (0, settings.api_port):
         _tell(f"Port {wishes.port} is taken: the API gets {settings.api_port}.")
     if wishes.airflow and wishes.port and settings.airflow_port != AIRFLOW_PORT:
         _tell(f"Port {AIRFLOW_PORT} is taken: Airflow gets {settings.airflow_port}.")
-    environment = _environment(settings)
+    environment = _environment(settings) | (offline.environment if offline else {})
     version = _model(wishes.profile, settings, environment)
     box = pipeline.open_box(settings)
     stack.callback(box.engine.dispose)
+    if offline:
+        offline.begin(box)
     user, token, schedule = _tokens(box.engine)
     box = replace(box, settings=settings.model_copy(update={"api_token": SecretStr(schedule)}))
     log = stack.enter_context((folder / "api.log").open("ab"))
@@ -122,7 +130,9 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
     plant_log = stack.enter_context((folder / "plant.log").open("ab"))
     plant = stack.enter_context(children.python(_plant(wishes, settings), environment, plant_log))
     if wishes.once:
-        return _once(wishes, box, plant, version, since, started)
+        demo_once.play(box, plant, offline, _tell)
+        profile = _profile(settings, wishes.profile)
+        return demo_once.account(box, profile, since, version, started, offline, as_json=wishes.as_json)
     for child in shown.values():
         demo_ui.wait(settings, child)
     dashboards, told = demo_grafana.start(stack, box, folder, wishes.port, _tell) if wishes.grafana else ({}, [])
@@ -136,51 +146,32 @@ def _run(wishes: Wishes, stack: ExitStack, started: float) -> int:
         *(demo_airflow.lines(settings) if wishes.airflow else ()),
         "Ctrl-C stops everything.",
     ]
-    _show(wishes, box, {"API": api, "plant": plant, **shown, **dashboards, **airflow}, lines)
+    away = {"stand-in for S3": offline.child} if offline else {}
+    _show(wishes, box, {"API": api, "plant": plant, **shown, **dashboards, **airflow, **away}, lines, offline)
     return 0
 
 
-def _once(
-    wishes: Wishes, box: pipeline.Box, plant: subprocess.Popen[bytes], version: str, since: int, started: float
-) -> int:
-    """Play to the end, pass until nothing waits, print the accounting. 1 where a promise about rows was broken."""
-    while True:
-        over = plant.poll() is not None
-        ingested, predicted = pipeline.ingest(box), pipeline.predict(box)
-        if ingested.arrivals or predicted.parts:
-            _tell(f"{ingested.sentence()} {predicted.sentence()}")
-        if over and not (ingested.arrivals or ingested.left or predicted.parts or predicted.held):
-            break
-    if plant.returncode:
-        raise ApplianceError("The plant could not play.", "plant.log in the demo's folder says why.")
-    with engine.transaction(box.engine) as connection:
-        played = overview.played(connection, since)
-        broken = accounts.violations(connection)
-    result = {**played.as_dict(), "seconds": round(time.monotonic() - started, 2), "model_version": version}
-    result |= _judged(box, wishes.profile, played.file_ids)
-    for violation in broken:
-        hint(f"Broken promise: {violation.sentence}")
-    if wishes.as_json:
-        emit(result)
-    else:
-        demo_screen.print_accounting(result)
-    return 1 if broken or played.rows_predicted != played.rows_good else 0
-
-
 def _show(
-    wishes: Wishes, box: pipeline.Box, children: Mapping[str, subprocess.Popen[bytes]], lines: Sequence[str]
+    wishes: Wishes,
+    box: pipeline.Box,
+    children: Mapping[str, subprocess.Popen[bytes]],
+    lines: Sequence[str],
+    offline: demo_offline.Offline | None,
 ) -> None:
     """Have the schedule kept in the background and draw the table until Ctrl-C, or until a child dies."""
     progress = Progress()
-    passes = threading.Thread(target=_schedule if wishes.airflow else _passes, args=(box, progress), name="passes")
-    passes.start()
+    threads = [threading.Thread(target=_schedule if wishes.airflow else _passes, args=(box, progress), name="passes")]
+    if offline:
+        threads.append(threading.Thread(target=offline.keep, args=(box, progress.stop, _tell), name="copies"))
+    for thread in threads:
+        thread.start()
     try:
         with demo_screen.Screen(_profile(box.settings, wishes.profile), lines) as screen:
             while True:
                 with suppress(StoreAway):
                     with engine.transaction(box.engine) as connection:
                         seen = overview.overview(connection, wishes.profile)
-                    screen.draw(seen, progress.trouble)
+                    screen.draw(seen, progress.trouble, offline.said if offline else "")
                 for name, child in children.items():
                     if child.poll() is not None and (name != "plant" or child.returncode):
                         raise ApplianceError(
@@ -189,7 +180,8 @@ def _show(
                 time.sleep(1)
     finally:
         progress.stop.set()
-        passes.join()
+        for thread in threads:
+            thread.join()
 
 
 def _passes(box: pipeline.Box, progress: Progress) -> None:
@@ -215,7 +207,7 @@ def _schedule(box: pipeline.Box, progress: Progress) -> None:
     demo_airflow.keep(box, progress.stop, tell)
 
 
-def _settings(folder: Path, dsn: str, wishes: Wishes) -> Settings:
+def _settings(folder: Path, dsn: str, wishes: Wishes, more: Mapping[str, Any]) -> Settings:
     port = ports.choose(wishes.port)
     airflow_port = ports.choose(AIRFLOW_PORT if wishes.port else 0, port)
     ui_port = ports.choose(demo_ui.PORT if wishes.port else 0, port, airflow_port)
@@ -229,6 +221,7 @@ def _settings(folder: Path, dsn: str, wishes: Wishes) -> Settings:
         schedule="airflow" if wishes.airflow else "other",
         settle_seconds=0.2 if wishes.once else 1.0,
         site="demo",
+        **more,
     )
 
 
@@ -295,27 +288,6 @@ def _plant(wishes: Wishes, settings: Settings) -> list[str]:
         return [*play, "--from", str(wishes.data)]
     play += ["--faults", str(PLANT_FAULTS)]
     return [*play, "--files", str(FILES_PER_MACHINE_ONCE)] if wishes.once else play
-
-
-def _judged(box: pipeline.Box, profile: str, file_ids: Sequence[int]) -> dict[str, float]:
-    """Precision and recall over the files whose rows carry the label, as the plant knows it."""
-    label = _profile(box.settings, profile).label
-    if label is None:
-        return {}
-    hit = said = happened = 0
-    for file_id in file_ids:
-        with engine.transaction(box.engine) as connection:
-            path, verdicts = overview.verdicts(connection, file_id)
-        rows = outputs.read_part(box.settings.data_dir / path, 0, len(verdicts)) if path else None
-        if rows is None or label.name not in rows.columns:
-            continue
-        for failing, failed in zip(verdicts, rows[label.name], strict=True):
-            hit += bool(failing and failed)
-            said += bool(failing)
-            happened += bool(failed)
-    if not happened:
-        return {}
-    return {"precision": round(hit / said, 4) if said else 0.0, "recall": round(hit / happened, 4)}
 
 
 def _profile(settings: Settings, name: str) -> Profile:

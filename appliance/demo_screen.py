@@ -41,12 +41,12 @@ class Screen:
         if self._console.is_terminal:
             self._live.stop()
 
-    def draw(self, seen: Overview, trouble: str) -> None:
+    def draw(self, seen: Overview, trouble: str, copies: str = "") -> None:
         if self._console.is_terminal:
-            self._live.update(_picture(self._profile, seen, trouble), refresh=True)
+            self._live.update(_picture(self._profile, seen, trouble, copies), refresh=True)
         elif self._last is None or (seen.now - self._last).total_seconds() >= SECONDS_BETWEEN_LINES:
             self._last = seen.now
-            self._console.print(_line(seen, trouble), markup=False, soft_wrap=True)
+            self._console.print(_line(seen, trouble, copies), markup=False, soft_wrap=True)
 
 
 def print_accounting(result: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ def print_accounting(result: Mapping[str, Any]) -> None:
     Console(highlight=False).print(table)
 
 
-def _picture(profile: Profile, seen: Overview, trouble: str) -> Group:
+def _picture(profile: Profile, seen: Overview, trouble: str, copies: str) -> Group:
     counts = Table(expand=False)
     for title in ("files", "good rows", "bad rows", "predicted", "duplicates", "quarantined", "waiting", "data age"):
         counts.add_column(title, justify="right")
@@ -88,6 +88,8 @@ def _picture(profile: Profile, seen: Overview, trouble: str) -> Group:
             _why(seen.now, machine),
         )
     rows: list[Table | Text] = [counts, machines, Text(f"Most bad rows today: {_issue(profile, seen)}")]
+    if copies:
+        rows.append(Text(copies))
     if trouble:
         rows.append(Text(f"Trouble: {trouble}", style="bold yellow"))
     return Group(*rows)
@@ -120,14 +122,14 @@ def _issue(profile: Profile, seen: Overview) -> str:
     return f"{title}: {rule.replace('_', ' ')} ({rows:,})"
 
 
-def _line(seen: Overview, trouble: str) -> str:
+def _line(seen: Overview, trouble: str, copies: str) -> str:
     alarms = [f"{m['name']}: {m['alarm']['text']}" for m in seen.machines if _in_alarm(m)]
     said = (
         f"files {seen.files}, good {seen.rows_good:,}, bad {seen.rows_bad:,}, predicted {seen.rows_predicted:,}, "
         f"quarantined {seen.quarantined}, duplicates {seen.duplicates}, data age {_age(seen.now, seen.last_arrival_at)}; "
         f"in alarm: {'; '.join(alarms) or 'none'}"
     )
-    return f"{said} | trouble: {trouble}" if trouble else said
+    return " | ".join([said, *filter(None, (copies, trouble and f"trouble: {trouble}"))])
 
 
 def _age(now: datetime, then: datetime | None) -> str:

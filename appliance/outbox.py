@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -66,9 +66,9 @@ class Synced:
         return said if not self.errors else f"{said} {self.failed:,} failed, such as {self.errors[0]}"
 
 
-def once(box: Box, *, seconds: float | None = None, flush: bool = False) -> Synced:
-    """One pass. Conflict where another is at it, BucketTrouble where the store is away, full or refuses the keys;
-    what was confirmed until then is."""
+def once(box: Box, *, seconds: float | None = None, flush: bool = False, now: bool = False) -> Synced:
+    """One pass; with ``now`` what failed is tried without a pause. Conflict where another is at it, BucketTrouble where
+    the store is away, full or refuses the keys; what was confirmed until then is."""
     settings, done = box.settings, Synced()
     if settings.s3_bucket is None:
         raise SettingError("No bucket is set.", "Set s3_bucket; docs/sync.md shows how.")
@@ -81,9 +81,9 @@ def once(box: Box, *, seconds: float | None = None, flush: bool = False) -> Sync
             return done
         try:
             _put(box, done, pace.until, flush=flush)
-            if settings.s3_inbox or _anything_due(box):
+            if settings.s3_inbox or _anything_due(box, now=now):
                 with closing(Bucket(settings, pace)) as bucket:
-                    _send_all(box, bucket, done)
+                    _send_all(box, bucket, done, now=now)
                     if settings.s3_inbox:
                         done.taken = inbox.take(box, bucket)
         finally:
@@ -130,6 +130,8 @@ def exclusive(folder: Path, *, wait: bool = False) -> AbstractContextManager[Non
 def _put(box: Box, done: Synced, go_on: Callable[[], bool], *, flush: bool) -> None:
     with engines.transaction(box.engine) as connection:
         done.put = store.gather(connection)
+        # Only one object is tried while the store is away: how much waits is to be known all the same.
+        store.weigh(connection, _sizes(box, store.unweighed(connection)))
     exports: dict[str, Callable[[], int]] = {
         "Outcomes": lambda: outbox_export.outcomes(box.settings, box.engine),
         "Predictions": lambda: outbox_export.predictions(box.settings, box.engine, go_on, flush=flush),
@@ -146,17 +148,25 @@ def _put(box: Box, done: Synced, go_on: Callable[[], bool], *, flush: bool) -> N
             done.errors.append(f"{what} could not be made into files ({type(error).__name__}).")
 
 
-def _anything_due(box: Box) -> bool:
+def _sizes(box: Box, paths: Mapping[int, str]) -> dict[int, int]:
+    found = {}
+    for number, path in paths.items():
+        with suppress(OSError):
+            found[number] = (box.settings.data_dir / path).lstat().st_size
+    return found
+
+
+def _anything_due(box: Box, *, now: bool) -> bool:
     """Most passes have nothing to send, and need not load what speaks S3."""
     with engines.transaction(box.engine) as connection:
-        return bool(store.due(connection, 1))
+        return bool(store.due(connection, 1, now=now))
 
 
-def _send_all(box: Box, bucket: Bucket, done: Synced) -> None:
+def _send_all(box: Box, bucket: Bucket, done: Synced, *, now: bool) -> None:
     after = 0
     while bucket.pace.until():
         with engines.transaction(box.engine) as connection:
-            due = store.due(connection, AT_A_TIME, after)
+            due = store.due(connection, AT_A_TIME, after, now=now)
         if not due:
             return
         for waiting in due:

@@ -50,6 +50,10 @@ def demo(
     no_grafana: Annotated[
         bool, typer.Option("--no-grafana", help="Leave Grafana out where there is one, as with --once.")
     ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", help="Weeks without a network in a minute: copies to S3 wait, then drain."),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Everything on this machine, no root: a database, a model, the API, a plant with faults, predictions."""
@@ -58,6 +62,6 @@ def demo(
     wishes = demonstration.Wishes(
         data=data, profile=profile, folder=folder, once=once, machines=machines, rows_per_file=rows_per_file or (250 if once else 5), port=port,
         airflow=not (no_airflow or once), ui=not (no_ui or once),
-        grafana=not (no_grafana or once), as_json=as_json,
+        grafana=not (no_grafana or once), offline=offline, as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(demonstration.run(wishes))

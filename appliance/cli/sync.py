@@ -31,6 +31,9 @@ def sync(
         ),
     ] = None,
     flush: Annotated[bool, typer.Option("--flush", help="Send predictions that would be gathered for longer.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Try what failed at once, without waiting for its next try.")
+    ] = False,
     seconds: Annotated[float | None, typer.Option(min=0, help="Begin nothing further after so many seconds.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -48,7 +51,7 @@ def sync(
         hint(f"{outbox.again(box, *days(again)):,} objects are looked at again.")
     if watch:
         outbox.watch(box, say)
-    done = outbox.once(box, seconds=seconds, flush=flush)
+    done = outbox.once(box, seconds=seconds, flush=flush, now=now)
     if as_json:
         emit({"bucket": found.s3_bucket, **done.as_dict()})
     else:

@@ -7,6 +7,7 @@ A file of rows is put in once, by its own number; what never was a file (predict
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Literal
@@ -54,7 +55,7 @@ class Standing:
     objects: int
     bytes: int
     waiting: int
-    waiting_bytes: int  # of those whose size is known
+    waiting_bytes: int
     oldest: datetime | None
     verified_at: datetime | None  # the newest
     error: str | None
@@ -81,13 +82,29 @@ def gather(conn: Connection) -> int:
     return conn.execute(put, {"demo": DEMO}).rowcount
 
 
-def due(conn: Connection, limit: int, after: int = 0) -> list[Waiting]:
-    """Objects whose turn has come, the oldest first."""
+def unweighed(conn: Connection) -> dict[int, str]:
+    """Objects that wait and whose size is not known: id -> path below the data folder."""
+    query = text("SELECT id, path FROM outbox WHERE verified_at IS NULL AND size IS NULL")
+    return {row.id: row.path for row in conn.execute(query)}
+
+
+def weigh(conn: Connection, sizes: Mapping[int, int]) -> None:
+    """Note how large they are."""
     query = text(
-        f"{_FROM} WHERE o.verified_at IS NULL AND o.id > :after AND (o.next_try_at <= clock_timestamp()"
+        "UPDATE outbox o SET size = n.size FROM unnest(CAST(:ids AS bigint[]), CAST(:sizes AS bigint[]))"
+        " AS n (id, size) WHERE o.id = n.id AND o.verified_at IS NULL"
+    )
+    if sizes:
+        conn.execute(query, {"ids": list(sizes), "sizes": list(sizes.values())})
+
+
+def due(conn: Connection, limit: int, after: int = 0, *, now: bool = False) -> list[Waiting]:
+    """Objects whose turn has come, the oldest first; with ``now`` it is everybody's."""
+    query = text(
+        f"{_FROM} WHERE o.verified_at IS NULL AND o.id > :after AND (:now OR o.next_try_at <= clock_timestamp()"
         f" OR o.next_try_at > clock_timestamp() + {_LONGEST_PAUSE}) ORDER BY o.id LIMIT :limit"
     )
-    found = conn.execute(query, {"limit": limit, "after": after}).mappings()
+    found = conn.execute(query, {"limit": limit, "after": after, "now": now}).mappings()
     return [Waiting(**row) for row in found]
 
 
@@ -206,6 +223,15 @@ def paths(conn: Connection, prefix: str) -> set[str]:
     """Files below the data folder that begin so and still wait to be sent."""
     query = text("SELECT path FROM outbox WHERE verified_at IS NULL AND starts_with(path, :prefix)")
     return set(conn.execute(query, {"prefix": prefix}).scalars())
+
+
+def backlog(conn: Connection) -> dict[str, float]:
+    """Figures of what waits, for once a minute: objects, bytes, seconds of the oldest."""
+    query = text(
+        "SELECT waiting AS bucket_waiting, waiting_bytes AS bucket_waiting_bytes,"
+        " coalesce(oldest_seconds, 0) AS bucket_waiting_seconds FROM report.bucket"
+    )
+    return {name: float(value) for name, value in conn.execute(query).mappings().one().items()}
 
 
 def standing(conn: Connection) -> Standing:

@@ -99,8 +99,15 @@ def test_from_nothing_to_an_exact_accounting_and_again(open_path: Path) -> None:
     assert first["rows_in"] == first["rows_good"] + first["rows_bad"]  # type: ignore[operator]
     assert first["rows_predicted"] == first["rows_good"] > 0  # type: ignore[operator]
     assert first["issues"], "the plant plays faults"
-    again, said = _once(open_path / "demo")
+    again, said = _once(open_path / "demo", "--offline")
     assert "training on them" not in said
+    assert "cut off for" in said
+    assert "no difference" in said
+    assert again["copies_failed"] > 0  # type: ignore[operator]
+    assert again["backlog_objects"] == again["copied_objects"] == again["objects_compared"]
+    assert again["backlog_bytes"] == again["copied_bytes"] > 0  # type: ignore[operator]
+    assert again["copied_objects"] > first["files"], "what the first one left is copied too"  # type: ignore[operator]
+    assert (again["left_to_copy"], again["differences"]) == (0, 0)
     assert again["model_version"] == first["model_version"]
     assert again["duplicates"] == 0, "the plant goes on where it stopped"
     assert again["rows_predicted"] == again["rows_good"] > 0  # type: ignore[operator]

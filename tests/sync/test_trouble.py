@@ -7,6 +7,8 @@ import pytest
 from appliance import bucket as buckets
 from appliance import outbox
 from appliance.errors import BucketTrouble
+from appliance.store import engine as engines
+from appliance.store import outbox as store
 from tests.sync.conftest import MIB, Stage
 from tests.sync.proxy import Mood, Proxy
 
@@ -155,6 +157,29 @@ def test_one_object_that_fails_holds_up_no_other(stage: Stage, proxy: Proxy) -> 
     proxy.got.clear()
     assert stage.sync().sent == 0
     assert proxy.got == [], "its pause is not over"
+
+
+def test_whoever_mended_it_need_not_wait_for_the_next_try(stage: Stage, proxy: Proxy) -> None:
+    stage.file()
+    proxy.mood = "revoked"
+    with pytest.raises(BucketTrouble):
+        stage.sync()
+    proxy.well()
+    assert stage.sync().sent == 0, "its pause is not over"
+    assert stage.sync(now=True).sent == 1
+    assert stage.is_exact
+
+
+def test_how_much_waits_is_known_before_anything_was_sent(stage: Stage, proxy: Proxy) -> None:
+    for number in range(3):
+        stage.file(f"good {number}".encode(), b"bad")
+    stage.change("UPDATE file SET good_path = 'good_data/absent.parquet' WHERE id = (SELECT max(id) FROM file)")
+    proxy.mood = "cut"
+    with pytest.raises(BucketTrouble):
+        stage.sync()
+    with engines.transaction(stage.engine) as connection:
+        seen = store.standing(connection)
+    assert (seen.waiting, seen.waiting_bytes) == (6, 2 * len("good 0") + 3 * len("bad"))
 
 
 def test_an_object_that_breaks_the_store_each_time_makes_way(stage: Stage, proxy: Proxy) -> None:
