@@ -70,9 +70,14 @@ def shortage(settings: Settings, engine: Engine) -> str:
         said += " All that the bucket has made way; it goes on by itself once more is copied."
     with engines.transaction(engine) as connection:
         if (days := retention.days_left(connection)) is not None:
-            said += f" At the pace of the last week the disk is full in {days:.0f} days."
+            said += f" At the pace of the last week the disk is full in {lasting(days)}."
         journal.event_once(connection, "ingest_held", "error", said, {})
     return said
+
+
+def lasting(days: float) -> str:
+    """So many days, as one says it."""
+    return "less than a day" if days < 1 else "1 day" if days < 1.5 else f"{days:,.0f} days"
 
 
 def make(settings: Settings, engine: Engine) -> Made:

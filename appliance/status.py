@@ -11,9 +11,10 @@ from typing import Any
 from appliance import __version__, bundle, units
 from appliance.checks.base import long
 from appliance.errors import StoreAway
+from appliance.room import lasting
 from appliance.settings import Settings
 from appliance.store import engine as engines
-from appliance.store import outbox, queries, standing
+from appliance.store import outbox, queries, retention, standing
 from appliance.store.engine import Engine
 
 _GIB = 1 << 30
@@ -29,6 +30,7 @@ class Status:
     models: dict[str, str | None]
     disk_free_bytes: int
     disk_bytes: int
+    disk_days_left: float | None = None
     database: str = ""
     database_bytes: int = 0
     schedule: list[dict[str, Any]] = field(default_factory=list)
@@ -58,6 +60,7 @@ def look(settings: Settings, engine: Engine) -> Status:
     try:
         with engines.transaction(engine) as connection:
             seen.database_bytes = standing.database_bytes(connection)
+            seen.disk_days_left = retention.days_left(connection)
             seen.schedule = standing.passes(connection)
             seen.ages = standing.ages(connection)
             seen.backlog = queries.backlog(connection)
@@ -87,12 +90,14 @@ def lines(seen: Status) -> Iterator[tuple[str, str]]:
         yield "Backlog", f"{waiting}; {int(seen.backlog['parts_failed'])} parts given up"
     if (bucket := seen.bucket) is not None:
         said = f"{bucket['objects']:,} objects, {_size(bucket['bytes'])}; {bucket['waiting']:,} wait"
+        said += f" with {_size(bucket['waiting_bytes'])}" if bucket["waiting"] else ""
         yield f"Bucket {bucket['name']}", f"{said} ({bucket['error']})" if bucket["error"] else said
     for name, version in seen.models.items():
         yield f"Model {name}", version or "none is active"
     if not seen.models:
         yield "Model", "none is installed"
-    yield "Disk", f"{_size(seen.disk_free_bytes)} free of {_size(seen.disk_bytes)}"
+    lasts = "" if seen.disk_days_left is None else f", full in {lasting(seen.disk_days_left)} at the last week's pace"
+    yield "Disk", f"{_size(seen.disk_free_bytes)} free of {_size(seen.disk_bytes)}{lasts}"
     for alarm in seen.alarms:
         by = f", acknowledged by {alarm['acknowledged_by']}" if alarm["acknowledged_by"] else ""
         yield f"Alarm {alarm['machine']}", f"{alarm['details'].get('text', '')}{by}"

@@ -8,6 +8,8 @@
 ``box_faults``, ``box_warnings``                what the doctor finds
 ``backlog_parts``, ``backlog_rows``             what waits for a prediction, ``backlog_seconds`` for how long
 ``backlog_failed``                              parts that were given up
+``bucket_waiting``, ``_waiting_bytes``          what waits for S3, where a bucket is set, and
+``bucket_waiting_seconds``                      for how long the oldest does
 ``api_memory_bytes``                            of the API's process
 ``api_requests``, ``api_errors``                requests of the minute, and those that we failed (5xx)
 ``api_seconds_p50``, ``_p95``, ``_most``        how long they took; not kept for a minute without any

@@ -173,6 +173,20 @@ RULES: Sequence[Rule] = (
         panel="appliance-box",
     ),
     Rule(
+        uid="appliance-bucket",
+        title="Copies do not reach the bucket",
+        sql="""
+        SELECT now() AS "time", 'bucket' AS place, oldest_seconds AS value FROM report.bucket WHERE waiting > 0
+        """,
+        beyond=("gt", 86_400),
+        lasting="0s",
+        severity="warning",
+        said="The oldest of what waits for the bucket has done so for more than a day; it is kept on the box.",
+        runbook="`appliance sync --now` says why: mostly the network, the keys, or a store that is full. `appliance status`"
+        " says for how many days the disk lasts.",
+        panel="appliance-box",
+    ),
+    Rule(
         uid="appliance-scheduler",
         title="The schedule is silent",
         sql="""

@@ -134,6 +134,39 @@ DASHBOARD = Dashboard(
             8,
             [
                 (
+                    4,
+                    stat(
+                        "Wait for the bucket",
+                        "SELECT waiting FROM report.bucket",
+                        help_="Objects that are still to be copied to S3; none where no bucket is set.",
+                    ),
+                ),
+                (
+                    4,
+                    stat(
+                        "The oldest waits for",
+                        "SELECT oldest_seconds FROM report.bucket",
+                        unit="dtdurations",
+                        steps=[(None, GREY), (86_400, ORANGE), (7 * 86_400, RED)],
+                        missing="nothing waits",
+                        help_="`appliance sync --now` says why. What waits is kept on the box.",
+                    ),
+                ),
+                (
+                    16,
+                    series(
+                        "Waiting for the bucket",
+                        _curves({"bucket_waiting_bytes": "bytes"}),
+                        unit="bytes",
+                        help_="Grows while the store is away, and drains when it is back.",
+                    ),
+                ),
+            ],
+        ),
+        (
+            8,
+            [
+                (
                     8,
                     series(
                         "Disk free and database",

@@ -92,7 +92,7 @@ DASHBOARD = Dashboard(
                     ),
                 ),
                 (
-                    6,
+                    4,
                     stat(
                         "Model",
                         """
@@ -114,11 +114,22 @@ DASHBOARD = Dashboard(
                     ),
                 ),
                 (
-                    4,
+                    3,
                     stat(
                         "Rows that wait",
                         "SELECT CASE WHEN age_seconds < 300 THEN backlog_rows END FROM report.box",
                         steps=[(None, GREY), (1_000_000, ORANGE)],
+                    ),
+                ),
+                (
+                    3,
+                    stat(
+                        "Copies wait for",
+                        "SELECT oldest_seconds FROM report.bucket",
+                        unit="dtdurations",
+                        steps=[(None, GREY), (86_400, ORANGE), (7 * 86_400, RED)],
+                        missing="none waits",
+                        help_="What is still to be copied to S3; it is kept on the box.",
                     ),
                 ),
                 (

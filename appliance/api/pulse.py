@@ -7,7 +7,7 @@ import logging
 from appliance import vitals
 from appliance.api.state import Api
 from appliance.errors import ApplianceError
-from appliance.store import drill_rows, figures, queries, report, standing
+from appliance.store import drill_rows, figures, outbox, queries, report, standing
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,8 @@ def keep(api: Api) -> None:
     try:
         with api.transaction() as connection:
             now |= vitals.waiting(queries.backlog(connection))
+            if api.settings.s3_bucket is not None:
+                now |= outbox.backlog(connection)
             now["box_database_bytes"] = float(standing.database_bytes(connection))
             figures.keep(connection, now)
             if ended := report.end_long(connection):

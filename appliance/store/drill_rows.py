@@ -160,6 +160,12 @@ _FIGURE = text(
 _REQUESTS = text(
     "SELECT coalesce(sum(value), 0) FROM metric WHERE name = 'api_requests' AND at > now() - interval '10 minutes'"
 )
+# No pass sends it: the drill is over before its turn comes.
+_COPY = text(
+    "INSERT INTO outbox (id, layer, profile_id, file_id, day, path, created_at, next_try_at)"
+    " VALUES (:id, 'good', :profile, :id, CAST(clock_timestamp() AS date), 'drill',"
+    " clock_timestamp() - interval '2 days', clock_timestamp() + interval '100 minutes')"
+)
 _RUN = text(
     "INSERT INTO run (id, kind, started_at, finished_at, outcome, why) SELECT :id, 'ingest', at, at, 'skipped', 'drill'"
     " FROM (SELECT clock_timestamp() - interval '1 hour' AS at) AS made"
@@ -252,6 +258,11 @@ def _disk(conn: Connection) -> None:
         conn.execute(_FIGURE, {"id": number, "ahead": 2 * _HOUR, "name": name, "value": value})
 
 
+def _bucket(conn: Connection) -> None:
+    profile = _profile(conn, 9, "bucket")
+    conn.execute(_COPY, {"id": _file(conn, profile, 10, 0, _HOUR), "profile": profile})
+
+
 def _scheduler(conn: Connection) -> None:
     conn.execute(_RUN, {"id": _NEWEST_RUN})
 
@@ -279,6 +290,7 @@ _MAKERS: Mapping[str, Callable[[Connection], None]] = {
     "appliance-stale-model": _stale_model,
     "appliance-lag": _lag,
     "appliance-disk": _disk,
+    "appliance-bucket": _bucket,
     "appliance-scheduler": _scheduler,
     "appliance-api-errors": _api_errors,
     "appliance-api-silent": _api_silent,

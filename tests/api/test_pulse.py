@@ -14,7 +14,9 @@ from appliance.api import pulse
 from appliance.api.app import create_app
 from appliance.settings import Settings
 from appliance.store import engine as engines
+from appliance.store import outbox
 from tests.api.conftest import People, running
+from tests.unit.store import made
 
 ALWAYS = {
     "api_errors",
@@ -57,6 +59,17 @@ def test_a_minute_is_kept_with_what_was_asked_in_it(app: FastAPI, people: People
     assert set(first) == ALWAYS | {"api_seconds_p50", "api_seconds_p95", "api_seconds_most"}
     assert (first["api_requests"], first["api_errors"], second["api_requests"]) == (2, 0, 0)
     assert first["box_database_bytes"] > 1 << 20
+
+
+def test_where_a_bucket_is_set_what_waits_for_it_is_kept_too(settings: Settings, engine: Engine) -> None:
+    with engines.transaction(engine) as connection:
+        made.ingested(connection, made.plant(connection).profile_id, [4], 2)
+        outbox.gather(connection)
+        outbox.weigh(connection, dict.fromkeys(outbox.unweighed(connection), 500))
+    pulse.keep(create_app(settings.model_copy(update={"s3_bucket": "plant"}), engine).state.api)
+    (minute,) = kept(engine)
+    assert (minute["bucket_waiting"], minute["bucket_waiting_bytes"]) == (2, 1000)
+    assert 0 <= minute["bucket_waiting_seconds"] < 600
 
 
 def test_a_database_that_is_away_loses_the_minute_and_nothing_else(settings: Settings, tmp_path: Path) -> None:

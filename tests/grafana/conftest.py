@@ -22,7 +22,7 @@ from appliance.api import pulse
 from appliance.api.app import create_app
 from appliance.pipeline import Box
 from appliance.settings import Settings
-from appliance.store import alarms, report
+from appliance.store import alarms, outbox, report
 from appliance.store import engine as engines
 from appliance.store.engine import Engine
 from model.plants import PLANTS, csv_bytes
@@ -76,7 +76,7 @@ def hour(embedded_cluster: Cluster, shelf: Shelf, tmp_path_factory: pytest.TempP
     engine = engines.connect(dsn, "tests")
     folder = tmp_path_factory.mktemp("hour")
     settings = box(folder / "box", dsn, shelf).model_copy(
-        update={"settle_seconds": 0.0, "part_rows": 300, "api_socket": folder / "api.sock"}
+        update={"settle_seconds": 0.0, "part_rows": 300, "api_socket": folder / "api.sock", "s3_bucket": "plant"}
     )
     token = make_token(engine, "operator", "scheduled")
     settings = Settings(**(settings.model_dump() | {"api_token": token}))
@@ -106,6 +106,8 @@ def _live(settings: Settings, engine: Engine) -> None:
         box = Box(settings, engine)
         done = pipeline.ingest(box)
         pipeline.record_statistics(box, done.run)
+        with engines.transaction(engine) as connection:
+            outbox.gather(connection)
         pipeline.predict(box)
         row = {
             "type": "L",

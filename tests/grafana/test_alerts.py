@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import make_url
 
 from appliance import drift as pure
-from appliance.store import drift, ledger, models, report
+from appliance.store import drift, ledger, models, outbox, report
 from appliance.store.engine import transaction
 from grafana import alerts, files
 from grafana.alerts import Rule
@@ -113,6 +113,19 @@ def disk(conn: Connection, free: float, a_day: float = 0, size: float = 100e9) -
     figure(conn, "box_disk_free_bytes", *(free + a_day / 24 * hour for hour in range(72)), apart=60)
 
 
+def copying(conn: Connection, hours: float, *, confirmed: bool = False) -> None:
+    """Good rows that were put into the outbox so long ago."""
+    file(conn, 10, 0)
+    outbox.gather(conn)
+    conn.execute(
+        text(
+            "UPDATE outbox SET created_at = now() - make_interval(secs => :s), size = 1, sha256 = repeat('0', 64),"
+            " bucket = 'b', key = 'k', proof = CASE WHEN :c THEN 'read' END, verified_at = CASE WHEN :c THEN now() END"
+        ),
+        {"s": hours * 3600, "c": confirmed},
+    )
+
+
 def ran(conn: Connection, kind: str, minutes: float) -> None:
     at = NOW - timedelta(minutes=minutes)
     query = "INSERT INTO run (kind, started_at, finished_at, outcome) VALUES (:kind, :at, :at, 'skipped')"
@@ -178,6 +191,9 @@ CASES: dict[str, Case] = {
     "full in three days": ("disk", True, lambda c: disk(c, 30e9, a_day=10e9)),
     "full in a month": ("disk", False, lambda c: disk(c, 30e9, a_day=1e9)),
     "it becomes emptier": ("disk", False, lambda c: disk(c, 30e9, a_day=-10e9)),
+    "copies wait for two days": ("bucket", True, lambda c: copying(c, 48)),
+    "copies wait for a night": ("bucket", False, lambda c: copying(c, 10)),
+    "all was copied": ("bucket", False, lambda c: copying(c, 48, confirmed=True)),
     "files stopped an hour ago": ("scheduler", True, both(lambda c: ran(c, "ingest", 60), lambda c: ran(c, "predict", 1))),
     "predictions stopped": ("scheduler", True, both(lambda c: ran(c, "ingest", 1), lambda c: ran(c, "predict", 60))),
     "both run": ("scheduler", False, both(lambda c: ran(c, "ingest", 1), lambda c: ran(c, "predict", 3))),

@@ -88,10 +88,23 @@ def test_what_waits_for_long_is_found_by_the_doctor_and_told_by_status(copying: 
     faults = json.loads(copying("doctor", "--json", code=1).stdout)["faults"]
     (found,) = [fault for fault in faults if fault["name"] == "bucket"]
     assert found["sentence"] == "1 object waits for the bucket, the oldest for 3 days."
-    assert "1 wait" in copying("status").stdout
+    stage.change("UPDATE outbox SET size = 3 << 20")
+    assert "1 wait with 3 MiB" in copying("status").stdout
     copying("sync")
     faults = json.loads(copying("doctor", "--json", code=1).stdout)["faults"]
     assert [fault for fault in faults if fault["name"] == "bucket"] == []
+
+
+def test_a_disk_that_is_full_within_a_week_is_told_by_doctor_and_status(copying: Command, stage: Stage) -> None:
+    assert "full in" not in copying("status").stdout
+    stage.change(
+        "INSERT INTO metric (at, name, value) SELECT clock_timestamp() - make_interval(days => d),"
+        " 'box_disk_free_bytes', 5e9 + d * 1e9 FROM generate_series(0, 4) AS d"
+    )
+    faults = json.loads(copying("doctor", "--json", code=1).stdout)["faults"]
+    (found,) = [fault for fault in faults if fault["name"] == "lasts"]
+    assert found["sentence"] == "At the pace of the last week the disk is full in 5 days."
+    assert "full in 5 days at the last week's pace" in copying("status").stdout
 
 
 def test_nobody_watches_and_ends(copying: Command) -> None:

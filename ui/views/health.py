@@ -76,7 +76,7 @@ def _schedule(here: Here, seen: dict[str, Any]) -> None:
 
 
 def _kind(kind: str) -> str:
-    return t(f"health.kind.{kind}") if kind in ("ingest", "predict", "maintain") else words.plain(kind)
+    return t(f"health.kind.{kind}") if kind in ("ingest", "predict", "maintain", "sync", "audit") else words.plain(kind)
 
 
 def _services(seen: dict[str, Any]) -> None:
@@ -100,6 +100,12 @@ def _box(seen: dict[str, Any]) -> None:
         words.plain(seen["database"]) if seen["database"] else t("health.database", size=_gib(seen["database_bytes"]))
     )
     said.append(t("health.disk", free=_gib(seen["disk_free_bytes"]), whole=_gib(seen["disk_bytes"])))
+    if (days := seen["disk_days_left"]) is not None:
+        said.append(t("health.lasts", days=words.number(round(days))))
+    if (bucket := seen["bucket"]) is not None:
+        waits = t("health.bucket_waits", n=words.number(bucket["waiting"]), size=_gib(bucket["waiting_bytes"]))
+        said.append(waits if bucket["waiting"] else t("health.bucket", n=words.number(bucket["objects"])))
+        said[-1] += f" ({words.plain(bucket['error'])})" if bucket["error"] else ""
     for name, version in seen["models"].items():
         shown = words.plain(version) if version else t("health.no_model")
         said.append(t("health.model", profile=words.plain(name), version=shown))
