@@ -44,6 +44,19 @@ class Predicted:
     features: NDArray[np.float32]
     frame: pl.DataFrame  # the rows with their derived features
 
+    def slice(self, start: int, rows: int) -> Predicted:
+        """Some of them, as if these had been all."""
+        part = slice(start, start + rows)
+        scores = Scores(self.scores.probability[part], self.scores.failing[part], self.scores.modes[part])
+        return replace(
+            self,
+            first_id=self.first_id + start,
+            scores=scores,
+            flags=self.flags[part],
+            features=self.features[part],
+            frame=self.frame.slice(start, rows),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PartDone:

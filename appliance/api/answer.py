@@ -10,7 +10,8 @@ import polars as pl
 
 from appliance import reasons
 from appliance.api import wire
-from appliance.api.wire import Format, Rows
+from appliance.api.bodies import Rows
+from appliance.api.wire import Format
 from appliance.predict import NOBODY, Predicted
 from appliance.profile import MACHINE, ROW, Profile
 from appliance.serving import Served

@@ -17,6 +17,7 @@ from appliance.api import openapi, problems, pulse
 from appliance.api.middleware import Edge
 from appliance.api.routes import ROUTERS
 from appliance.api.state import Api
+from appliance.api.together import Together
 from appliance.filecheck import folder
 from appliance.serving import Models
 from appliance.settings import Settings
@@ -66,6 +67,7 @@ def create_app(settings: Settings, engine: Engine | None = None, models: Models 
         redirect_slashes=False,
     )
     app.state.api = api
+    app.state.together = Together(api)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)

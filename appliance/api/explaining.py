@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from appliance import predict
-from appliance.api import query, stored, wire
+from appliance.api import bodies, query, stored, wire
 from appliance.api.state import Api
 from appliance.api.wire import Ask
 from appliance.errors import BundleRefused, NotFound, RequestError
@@ -95,8 +95,9 @@ def _of_row(api: Api, question: Question) -> dict[str, Any]:
     served = api.models.get(question.profile)
     profile = served.profile
     ask = Ask(question.profile, None, None, "json", "json", None, "")
-    checked = wire.read_rows(question.body, ask, profile, datetime.now(UTC), api.settings.timezone)
-    wire.demand(checked, "json")
+    checked = bodies.read_rows(question.body, ask, profile, datetime.now(UTC), api.settings.timezone)
+    if (refusal := bodies.refusal(checked, "json")) is not None:
+        raise refusal
     name = checked.good[MACHINE].item() or NOBODY
     with api.transaction() as connection:
         state = _state(connection, profile, name)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from appliance.api import schema, wire
+from appliance.api import bodies, schema
 from appliance.api.wire import Ask
 from appliance.profile import Column, Profile
 from tests import profiles
@@ -121,7 +121,7 @@ def rows(profile: Profile) -> st.SearchStrategy[dict[str, Any]]:
 def accepted(profile: Profile, row: dict[str, Any]) -> bool:
     body = json.dumps({"rows": [row]}).encode()
     ask = Ask(profile.name, None, None, "json", "json", None, "")
-    found = wire.read_rows(body, ask, profile, NOW, "UTC")
+    found = bodies.read_rows(body, ask, profile, NOW, "UTC")
     assert found.good.height + found.bad == 1
     assert [bad["row"] for bad in found.rejected if bad["reasons"]] == [1] * found.bad
     return found.good.height == 1

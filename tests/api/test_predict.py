@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from appliance import features
-from appliance.api import schema, wire
+from appliance.api import bodies, schema
 from appliance.profile import MACHINE, TIME
 from appliance.serving import Models
 from appliance.settings import Settings
@@ -309,7 +309,7 @@ def test_the_body_has_a_limit_with_and_without_a_length(operator: httpx.Client, 
 
 
 def test_json_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch, still: People) -> None:
-    monkeypatch.setattr(wire, "MOST_JSON_BYTES", 100)
+    monkeypatch.setattr(bodies, "MOST_JSON_BYTES", 100)
     assert_problem(still("operator").post("/predict", params=MILL, json={"rows": [ROW]}), 413, "too_large")
 
 

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
-from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from appliance.api import wire
@@ -15,7 +14,6 @@ from appliance.api.middleware import announced
 from appliance.api.query import Moment, ProfileName, Text
 from appliance.api.respond import Json
 from appliance.api.state import State
-from appliance.api.submit import submit
 from appliance.api.wire import Ask
 
 _SMALL = 1024 * 1024
@@ -63,7 +61,7 @@ async def predict(
         body = await request.body()
         digest = wire.digest((profile, machine, time, format_, accept), body)
         ask = Ask(profile, machine, time, format_, accept, idempotency_key, digest)
-        answer = await run_in_threadpool(submit, api, who, ask, body)
+        answer = await request.app.state.together.submit(who, ask, body)
     response = Response(answer.content, media_type=wire.media_type(answer.format))
     response.headers["rows-rejected"] = str(answer.rejected)
     if answer.replayed:
