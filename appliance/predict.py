@@ -23,8 +23,8 @@ from appliance.scorer import Scores
 from appliance.serving import Models, Served
 from appliance.settings import Settings
 from appliance.store import alarms as alarm_store
+from appliance.store import known, parts, writer
 from appliance.store import models as model_store
-from appliance.store import parts, writer
 from appliance.store.engine import Connection
 from appliance.store.rows import LATE, OUTSIDE, Batch, MachineState, Source
 
@@ -98,7 +98,7 @@ def predict_rows(
     not a reading: they move neither the state of a machine nor its alarms.
     """
     profile = served.profile
-    profile_id, model_id = store_ids(connection, served)
+    profile_id, model_id = _known_ids(connection, served)
     machine_ids, names = _machines(connection, profile_id, frame)
     named = sorted(id_ for id_, name in names.items() if name != NOBODY)
     moves = source != "webapp"
@@ -264,6 +264,16 @@ def store_ids(connection: Connection, served: Served) -> tuple[int, int]:
         features=served.profile.matrix_names,
         modes=[mode.name for mode in served.profile.modes],
     )
+
+
+def _known_ids(connection: Connection, served: Served) -> tuple[int, int]:
+    """The same, asked once: which version serves is told to the store when it changes, not with each row."""
+    key = ("served", served.profile.name, served.version)
+    ids: tuple[int, int] | None = known.get(connection, key)
+    if ids is None:
+        ids = store_ids(connection, served)
+        known.learn(connection, key, ids)
+    return ids
 
 
 def _machines(connection: Connection, profile_id: int, frame: pl.DataFrame) -> tuple[NDArray[np.int32], dict[int, str]]:

@@ -10,12 +10,13 @@ from datetime import date, datetime
 from typing import Any
 
 import psycopg2
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from appliance.errors import Conflict, SettingError, StoreAway
+from appliance.store import known
 
 __all__ = ["Connection", "Engine", "connect", "ping", "storable", "to_json", "transaction", "unlock"]
 
@@ -47,7 +48,7 @@ def connect(dsn: str, application: str = "appliance", pool_size: int = 5) -> Eng
         # Compiling a query takes longer than any of ours.
         f"-c idle_in_transaction_session_timeout={IDLE_TIMEOUT} -c jit=off {given}"
     )
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -65,6 +66,8 @@ def connect(dsn: str, application: str = "appliance", pool_size: int = 5) -> Eng
             "tcp_user_timeout": 30_000,
         },
     )
+    event.listen(engine, "connect", lambda *_: known.forget(engine))
+    return engine
 
 
 @contextmanager
@@ -81,9 +84,12 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     except (SQLAlchemyError, psycopg2.Error) as error:
         raise _translated(error) from error
     try:
+        known.begin(connection)
         yield connection
         connection.commit()
+        known.committed(connection)
     except BaseException as error:
+        known.forget(engine)
         # The connection may be beyond rolling back; the server does it then, and the first error is the one to tell.
         with suppress(SQLAlchemyError, psycopg2.Error):
             connection.rollback()

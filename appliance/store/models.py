@@ -7,11 +7,13 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from appliance.errors import NotFound
 from appliance.names import is_demo
 from appliance.profile import Profile
+from appliance.store import known
 from appliance.store import tables as t
 from appliance.store.engine import storable
 from appliance.store.rows import MachineState
@@ -48,20 +50,29 @@ def ensure_machines(conn: Connection, profile_id: int, names: Iterable[str]) -> 
     """The ids of those machines; new ones are made, also when two ask at the same time."""
     m = t.machine.c
     wanted = {name: storable(name) for name in names}
+    seen: dict[str, int] = {}
+    for name, stored in wanted.items():
+        if (id_ := known.get(conn, ("machine", profile_id, stored))) is not None:
+            seen[name] = id_
+    if len(seen) == len(wanted):
+        return seen
     mine = select(m.name, m.id).where(m.profile_id == profile_id, m.name.in_(set(wanted.values())))
     if any(map(is_demo, wanted)):
         # Simulated machines are removed one day: not before this transaction, which refers to them, has ended.
         mine = mine.order_by(m.id).with_for_update(read=True, key_share=True)
 
-    def known() -> dict[str, int]:
+    def there() -> dict[str, int]:
         return {row.name: row.id for row in conn.execute(mine)}
 
-    found = known()
+    found = there()
     # In order, so that two that make the same machines wait for each other and do not lock each other out.
     if new := sorted(set(wanted.values()) - set(found)):
         values = [{"profile_id": profile_id, "name": name} for name in new]
         conn.execute(upsert(t.machine).values(values).on_conflict_do_nothing())
-        found = known()
+        found = there()
+    for name, id_ in found.items():
+        if not is_demo(name):
+            known.learn(conn, ("machine", profile_id, name), id_)
     return {name: found[stored] for name, stored in wanted.items()}
 
 
@@ -110,12 +121,18 @@ def lock_states(conn: Connection, machine_ids: Iterable[int]) -> dict[int, Machi
     if not wanted:
         return {}
     s = t.machine_state.c
+    query = select(t.machine_state).where(s.machine_id.in_(wanted)).order_by(s.machine_id).with_for_update()
+    if all(known.get(conn, ("state", machine_id)) for machine_id in wanted):
+        locked = {row.machine_id: _state(row) for row in conn.execute(query)}
+        if len(locked) == len(wanted):
+            return locked
     # Made and locked in the order of ids: two that share machines wait, and never for each other.
     missing = [{"machine_id": machine_id} for machine_id in wanted]
     existing = set(conn.execute(select(s.machine_id).where(s.machine_id.in_(wanted))).scalars())
     if missing := [m for m in missing if m["machine_id"] not in existing]:
         conn.execute(upsert(t.machine_state).values(missing).on_conflict_do_nothing())
-    query = select(t.machine_state).where(s.machine_id.in_(wanted)).order_by(s.machine_id).with_for_update()
+    for machine_id in wanted:
+        known.learn(conn, ("state", machine_id), True)
     return {row.machine_id: _state(row) for row in conn.execute(query)}
 
 
@@ -131,14 +148,19 @@ def save_states(conn: Connection, states: Iterable[MachineState]) -> None:
     changed = [asdict(state) for state in states]
     if not changed:
         return
+    conn.execute(_SAVE_STATES, changed)
+
+
+def _save_states() -> Insert:
+    """Made once: SQLAlchemy takes longer to put it together than PostgreSQL to do it."""
     statement = upsert(t.machine_state)
     columns = [f.name for f in fields(MachineState) if f.name != "machine_id"]
-    conn.execute(
-        statement.on_conflict_do_update(
-            index_elements=["machine_id"], set_={name: statement.excluded[name] for name in columns}
-        ),
-        changed,
+    return statement.on_conflict_do_update(
+        index_elements=["machine_id"], set_={name: statement.excluded[name] for name in columns}
     )
+
+
+_SAVE_STATES = _save_states()
 
 
 def _model_id(conn: Connection, profile_id: int, version: str) -> int | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
+from appliance.store import known
 from appliance.store.rows import SOURCES, Batch
 from appliance.store.tables import prediction
 
@@ -20,6 +21,12 @@ BUCKET_BITS = 12
 # Advisory locks of this module.
 _IDS_LOCK = 7_165_002
 _PARTITION_LOCK = 7_165_003
+
+_RESERVE = text(
+    "SAVEPOINT ids; SELECT pg_advisory_xact_lock(:key);"
+    " SELECT setval('prediction_id', nextval('prediction_id') + :more), clock_timestamp()"
+)
+_RESERVED = text("ROLLBACK TO SAVEPOINT ids; RELEASE SAVEPOINT ids")
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
@@ -54,14 +61,10 @@ def reserve_ids(conn: Connection, n: int) -> tuple[int, datetime]:
 
     What is reserved and not used is a gap. The lock is gone when this returns, or when the connection dies.
     """
-    # A sequence does not roll back, while a lock ends with the savepoint that it was taken in.
-    with conn.begin_nested() as savepoint:
-        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _IDS_LOCK})
-        last, now = conn.execute(
-            text("SELECT setval('prediction_id', nextval('prediction_id') + :more), clock_timestamp()"),
-            {"more": n - 1},
-        ).one()
-        savepoint.rollback()
+    # A sequence does not roll back, while a lock ends with the savepoint that it was taken in. Several statements in one
+    # message: each of its own would cost a small request a way to the database and back.
+    last, now = conn.execute(_RESERVE, {"key": _IDS_LOCK, "more": n - 1}).one()
+    conn.execute(_RESERVED)
     return last - n + 1, now
 
 
@@ -75,6 +78,9 @@ def ensure_partition(conn: Connection, when: datetime, ahead: int = 1) -> None:
 
     Readers and writers go on meanwhile; a second process that wants the same month waits for the first one's commit.
     """
+    if known.get(conn, partition_of(when)):
+        return
+    known.learn(conn, partition_of(when), True)
     if _has_partition(conn, when):
         return
     conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PARTITION_LOCK})
@@ -110,6 +116,11 @@ def _has_partition(conn: Connection, when: datetime) -> bool:
 
 
 def _remember_hour(conn: Connection, first: int, last: int, when: datetime) -> None:
+    pair = hour_of(when), first >> BUCKET_BITS, last >> BUCKET_BITS
+    if known.get(conn, "hour") == pair:
+        return
+    # The last one alone: those of dropped partitions are removed.
+    known.learn(conn, "hour", pair)
     # No unique constraint: a writer would wait there for another's commit. A pair that stands twice does no harm.
     conn.execute(
         text(
@@ -117,7 +128,7 @@ def _remember_hour(conn: Connection, first: int, last: int, when: datetime) -> N
             " FROM generate_series(CAST(:low AS bigint), CAST(:high AS bigint)) AS new (bucket) WHERE NOT EXISTS ("
             "SELECT FROM prediction_hour old WHERE old.bucket = new.bucket AND old.hour = :hour)"
         ),
-        {"hour": hour_of(when), "low": first >> BUCKET_BITS, "high": last >> BUCKET_BITS},
+        dict(zip(("hour", "low", "high"), pair, strict=True)),
     )
 
 
