@@ -92,11 +92,18 @@ class Client:
         machine: str | None = None,
         time: str | None = None,
         idempotency_key: str | None = None,
+        store: bool = True,
     ) -> Json:
-        """Predict rows of code names and store them; RowsRefused, and nothing stored, where one breaks the contract."""
+        """Predict rows of code names and store them; RowsRefused, and nothing stored, where one breaks the contract.
+
+        Without ``store``: what the model says, and nothing is kept.
+        """
         body = {"rows": list(rows), **_given(machine=machine, time=time)}
         return self._post_predict(
-            json.dumps(body, allow_nan=False).encode(), "application/json", _given(profile=profile), idempotency_key
+            json.dumps(body, allow_nan=False).encode(),
+            "application/json",
+            _given(profile=profile, store=None if store else "false"),
+            idempotency_key,
         )
 
     def predict_file(

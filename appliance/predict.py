@@ -9,53 +9,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from appliance import alarms, drift_count, features
+from appliance import alarms, drift_count, features, scored
 from appliance.outputs import read_part
 from appliance.profile import MACHINE, ROW, TIME, Profile
 from appliance.reasons import reason
-from appliance.scorer import Scores
+from appliance.scored import Scored
 from appliance.serving import Models, Served
 from appliance.settings import Settings
 from appliance.store import alarms as alarm_store
 from appliance.store import known, parts, writer
 from appliance.store import models as model_store
 from appliance.store.engine import Connection
-from appliance.store.rows import LATE, OUTSIDE, Batch, MachineState, Source
+from appliance.store.rows import LATE, Batch, MachineState, Source
 
 # A machine that nobody named: rows of a person's check. It has no state and no alarms.
 NOBODY = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Predicted:
-    """What was stored: ids run from ``first_id`` in the order of the rows; arrays are of shape (rows, ...)."""
+class Predicted(Scored):
+    """What was stored: ids run from ``first_id`` in the order of the rows."""
 
     first_id: int
     model_id: int
     predicted_at: datetime
-    scores: Scores
-    flags: NDArray[np.int16]
-    features: NDArray[np.float32]
-    frame: pl.DataFrame  # the rows with their derived features
 
-    def slice(self, start: int, rows: int) -> Predicted:
-        """Some of them, as if these had been all."""
-        part = slice(start, start + rows)
-        scores = Scores(self.scores.probability[part], self.scores.failing[part], self.scores.modes[part])
-        return replace(
-            self,
-            first_id=self.first_id + start,
-            scores=scores,
-            flags=self.flags[part],
-            features=self.features[part],
-            frame=self.frame.slice(start, rows),
-        )
+    def slice(self, start: int, rows: int) -> Self:
+        # The plain super() is of the class that slots=True replaced.
+        return replace(super(Predicted, self).slice(start, rows), first_id=self.first_id + start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +92,16 @@ def predict_rows(
     states: dict[int, MachineState] = {}
     if profile.history_rows:
         states = _states(connection, named, moves)
-    history = history_of(profile, states, names)
+    history = scored.history_of(profile, states, names)
     if before is not None:
         history = features.carried(profile, history, before)
-    featured = features.feature_frame(profile, frame, history)
-    matrix = features.matrix_of(profile, featured)
-    scores = _score(served, matrix, settings.chunk_rows)
+    found = scored.score(served, frame, history, settings.chunk_rows)
+    scores = found.scores
     if moves and not profile.history_rows:
         states = _states(connection, named, moves)
     read_at = frame[TIME].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
     late = _late(machine_ids, read_at, states)
-    flags = (late * LATE | _outside(served, matrix) * OUTSIDE).astype(np.int16)
+    flags = (late * LATE | found.flags).astype(np.int16)
     batch = Batch(
         profile_id=profile_id,
         model_id=model_id,
@@ -127,13 +113,13 @@ def predict_rows(
         probability=scores.probability,
         failing=scores.failing,
         flags=flags,
-        features=matrix,
+        features=found.features,
         modes=scores.modes,
     )
     first_id, predicted_at = writer.write_predictions(connection, batch)
     if file_id is not None:
         drift_count.count(connection, served, batch, predicted_at)
-    done = Predicted(first_id, model_id, predicted_at, scores, flags, matrix, featured)
+    done = Predicted(scores, flags, found.features, found.frame, first_id, model_id, predicted_at)
     if moves:
         rule = alarm_rule(profile, settings)
         moved = [
@@ -240,18 +226,6 @@ def _why(profile: Profile, done: Predicted, row: int) -> dict[str, Any]:
     return {"mode": said.mode, "title": said.title, "text": said.text, "action": said.action}
 
 
-def _score(served: Served, matrix: NDArray[np.float32], chunk: int) -> Scores:
-    """Score in chunks: between two of them ONNX Runtime's threads are free for somebody's single check."""
-    pieces = [served.scorer.score(matrix[at : at + chunk]) for at in range(0, len(matrix), chunk)]
-    if len(pieces) == 1:
-        return pieces[0]
-    return Scores(
-        probability=np.concatenate([p.probability for p in pieces]),
-        failing=np.concatenate([p.failing for p in pieces]),
-        modes=np.concatenate([p.modes for p in pieces]),
-    )
-
-
 def store_ids(connection: Connection, served: Served) -> tuple[int, int]:
     """The ids of its profile and model; the store learns of them here, and that this version serves."""
     profile_id = model_store.ensure_profile(connection, served.profile)
@@ -264,6 +238,14 @@ def store_ids(connection: Connection, served: Served) -> tuple[int, int]:
         features=served.profile.matrix_names,
         modes=[mode.name for mode in served.profile.modes],
     )
+
+
+def past(connection: Connection, profile: Profile, frame: pl.DataFrame) -> pl.DataFrame | None:
+    """The stored rows that windows of these rows look back at; nothing is locked, and no machine is made."""
+    names = [name for name in frame[MACHINE].unique().to_list() if name and name != NOBODY]
+    ids = model_store.find_machines(connection, profile.name, names)
+    states = model_store.read_states(connection, ids.values())
+    return scored.history_of(profile, states, {id_: name for name, id_ in ids.items()})
 
 
 def _known_ids(connection: Connection, served: Served) -> tuple[int, int]:
@@ -290,16 +272,6 @@ def _states(connection: Connection, machines: Sequence[int], moves: bool) -> dic
     return look(connection, machines)
 
 
-def history_of(profile: Profile, states: Mapping[int, MachineState], names: Mapping[int, str]) -> pl.DataFrame | None:
-    """The last rows of machines, for window features; ``names`` are those that stand in the rows to come."""
-    rows = [{**row, MACHINE: names[machine]} for machine, state in states.items() for row in state.recent]
-    if not rows:
-        return None
-    columns = {f.window.column: pl.Float64() for f in profile.features if f.window is not None}
-    frame = pl.DataFrame(rows, schema={MACHINE: pl.String(), TIME: pl.String(), **columns})
-    return frame.with_columns(pl.col(TIME).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC"))
-
-
 def _recent(
     profile: Profile, state: MachineState, frame: pl.DataFrame, rows: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
@@ -322,14 +294,6 @@ def _late(
             last = np.datetime64(state.last_read_at.astimezone(UTC).replace(tzinfo=None), "us")
             late |= (machine_ids == machine) & (read_at < last)
     return late
-
-
-def _outside(served: Served, matrix: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Rows with a value that the model has never seen the like of."""
-    low, high = served.seen
-    with np.errstate(invalid="ignore"):
-        outside = np.any((matrix < low) | (matrix > high), axis=1)
-    return np.asarray(outside, dtype=np.bool_)
 
 
 def _moment(value: np.datetime64) -> datetime:

@@ -14,6 +14,7 @@ from appliance.api.bodies import Rows
 from appliance.api.wire import Format
 from appliance.predict import NOBODY, Predicted
 from appliance.profile import MACHINE, ROW, Profile
+from appliance.scored import Scored
 from appliance.serving import Served
 from appliance.store.rows import LATE, OUTSIDE
 
@@ -21,7 +22,7 @@ from appliance.store.rows import LATE, OUTSIDE
 _DIGITS = 7
 
 
-def render(served: Served, done: Predicted, rows: Rows, source: str, format_: Format) -> bytes:
+def render(served: Served, done: Scored, rows: Rows, source: str, format_: Format) -> bytes:
     """The answer to a request to predict."""
     if format_ == "json":
         return wire.to_bytes(_document(served, done, rows, source))
@@ -40,22 +41,22 @@ def why(profile: Profile, values: Mapping[str, Any], modes: Sequence[float]) -> 
     return {"mode": said.mode, "title": said.title, "text": said.text, "action": said.action}
 
 
-def _document(served: Served, done: Predicted, rows: Rows, source: str) -> dict[str, Any]:
+def _document(served: Served, done: Scored, rows: Rows, source: str) -> dict[str, Any]:
     profile = served.profile
     return {
         "profile": profile.name,
         "model_version": served.version,
         "threshold": profile.threshold,
-        "predicted_at": done.predicted_at,
+        "predicted_at": done.predicted_at if isinstance(done, Predicted) else None,
         "source": source,
-        "stored": True,
+        "stored": isinstance(done, Predicted),
         "rows": {"received": done.frame.height + rows.bad, "predicted": done.frame.height, "rejected": rows.bad},
         "predictions": list(_predictions(profile, done)),
         "rejected": list(rows.rejected),
     }
 
 
-def _predictions(profile: Profile, done: Predicted) -> Iterator[dict[str, Any]]:
+def _predictions(profile: Profile, done: Scored) -> Iterator[dict[str, Any]]:
     names = [mode.name for mode in profile.modes]
     words = {failing: verdict(profile, failing) for failing in (False, True)}
     exact = done.scores.modes.tolist()
@@ -69,9 +70,10 @@ def _predictions(profile: Profile, done: Predicted) -> Iterator[dict[str, Any]]:
         done.flags.tolist(),
         strict=True,
     )
+    ids = _ids(done)
     for at, (row, machine, probability, failing, modes, flags) in enumerate(columns):
         said = {
-            "id": done.first_id + at,
+            "id": ids[at],
             "row": row,
             "machine": None if machine == NOBODY else machine,
             "probability": probability,
@@ -86,12 +88,12 @@ def _predictions(profile: Profile, done: Predicted) -> Iterator[dict[str, Any]]:
         yield said
 
 
-def _reasons(profile: Profile, done: Predicted) -> Iterator[dict[str, Any]]:
+def _reasons(profile: Profile, done: Scored) -> Iterator[dict[str, Any]]:
     """Readings and derived features of each failing row, in order."""
     return done.frame.filter(pl.Series(done.scores.failing)).iter_rows(named=True)
 
 
-def _table(profile: Profile, done: Predicted, rows: Rows) -> pl.DataFrame:
+def _table(profile: Profile, done: Scored, rows: Rows) -> pl.DataFrame:
     """One line a row that came; columns of the prediction start with an underscore, like no column of a profile."""
     added = columns(profile, done)
     added["_rejected"] = pl.Series([None] * done.frame.height, dtype=pl.String)
@@ -109,14 +111,14 @@ def _table(profile: Profile, done: Predicted, rows: Rows) -> pl.DataFrame:
     return table.select(*front, pl.exclude(*front, *added), *added)
 
 
-def columns(profile: Profile, done: Predicted) -> dict[str, pl.Series]:
+def columns(profile: Profile, done: Scored) -> dict[str, pl.Series]:
     """What a table tells of each predicted row."""
     scores = done.scores
     texts: list[str | None] = [None] * len(scores.failing)
     for at, values in zip(np.flatnonzero(scores.failing).tolist(), _reasons(profile, done), strict=True):
         texts[at] = reasons.reason(profile, values, scores.modes[at].tolist()).text
     return {
-        "_id": pl.Series(range(done.first_id, done.first_id + len(texts)), dtype=pl.Int64),
+        "_id": pl.Series(_ids(done), dtype=pl.Int64),
         "_probability": pl.Series(_rounded(scores.probability), dtype=pl.Float64),
         "_failing": pl.Series(scores.failing),
         **{
@@ -127,6 +129,12 @@ def columns(profile: Profile, done: Predicted) -> dict[str, pl.Series]:
         "_late": pl.Series((done.flags & LATE) > 0),
         "_outside": pl.Series((done.flags & OUTSIDE) > 0),
     }
+
+
+def _ids(done: Scored) -> Sequence[int | None]:
+    """Under which each row is stored, where it is."""
+    rows = len(done.flags)
+    return range(done.first_id, done.first_id + rows) if isinstance(done, Predicted) else [None] * rows
 
 
 def _rounded(values: Any) -> Any:

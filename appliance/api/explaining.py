@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from appliance import predict
+from appliance import scored
 from appliance.api import bodies, query, stored, wire
 from appliance.api.state import Api
 from appliance.api.wire import Ask
@@ -159,7 +159,7 @@ def _state(connection: Connection, profile: Profile, name: str) -> MachineState 
 
 
 def _history(profile: Profile, state: MachineState | None) -> pl.DataFrame | None:
-    return None if state is None else predict.history_of(profile, {state.machine_id: state}, {state.machine_id: NOBODY})
+    return None if state is None else scored.history_of(profile, {state.machine_id: state}, {state.machine_id: NOBODY})
 
 
 def _last(profile: Profile, state: MachineState | None) -> dict[str, Any] | None:

@@ -11,13 +11,15 @@ from typing import Any
 
 import polars as pl
 
+from appliance import scored
 from appliance.api import answer, bodies
 from appliance.api.auth import Principal
 from appliance.api.bodies import Question, Rows
 from appliance.api.state import Api
 from appliance.api.wire import Ask, Format
 from appliance.errors import ApplianceError, StoreAway
-from appliance.predict import predict_rows
+from appliance.predict import past, predict_rows
+from appliance.scored import Scored
 from appliance.serving import Served
 from appliance.store import principals
 from appliance.store.engine import Connection
@@ -54,7 +56,14 @@ Result = Answer | ApplianceError | None
 
 
 def submit(api: Api, who: Principal, ask: Ask, body: bytes) -> Answer:
-    """Check, predict and store; nothing is answered that is not committed. Any error leaves nothing stored."""
+    """Check, predict and store; nothing is answered that is not committed. Any error leaves nothing stored.
+
+    Where nothing is to be stored, the answer is that of the model alone.
+    """
+    if not ask.store:
+        served, rows = _checked(api, ask, body)
+        (made,) = _tried(api, served, who.source, [(ask, rows)])
+        return made.answer
     if ask.key is None:
         served, rows = _checked(api, ask, body)
         with api.transaction() as connection:
@@ -89,8 +98,9 @@ def submit_together(api: Api, served: Served, source: Source, asked: Sequence[As
         # Else: what came under that key before may have been sound, and is answered again.
     if sound:
         pairs = {at: (asked[at], checked[at]) for at in sound}
+        stored = asked[sound[0]].ask.store
         try:
-            for at, result in _stored_together(api, served, source, pairs).items():
+            for at, result in (_stored_together if stored else _tried_together)(api, served, source, pairs).items():
                 results[at] = result
         except ApplianceError as error:
             # The database is away for all. Else one of them waits for somebody, and the others need not.
@@ -126,6 +136,13 @@ def _stored_together(
     return answers
 
 
+def _tried_together(
+    api: Api, served: Served, source: Source, sound: Mapping[int, tuple[Asked, Rows]]
+) -> dict[int, Answer]:
+    all_made = _tried(api, served, source, [(one.ask, rows) for one, rows in sound.values()])
+    return {at: made.answer for at, made in zip(sound, all_made, strict=True)}
+
+
 def _checked(api: Api, ask: Ask, body: bytes) -> tuple[Served, Rows]:
     served = api.models.get(ask.profile)
     rows = bodies.read_rows(body, ask, served.profile, datetime.now(UTC), api.settings.timezone)
@@ -141,8 +158,22 @@ def _made(
     """Predict and store the good rows of several requests, and say to each what became of its own."""
     if not checked:
         return []
-    frames = [rows.good for _, rows in checked]
-    done = predict_rows(connection, served, pl.concat(frames), source, api.settings)
+    frame = pl.concat([rows.good for _, rows in checked])
+    return _shared(served, predict_rows(connection, served, frame, source, api.settings), source, checked)
+
+
+def _tried(api: Api, served: Served, source: Source, checked: Sequence[tuple[Ask, Rows]]) -> list[_Made]:
+    """The same with nothing stored; where the model looks back, it looks at what is stored of the machine."""
+    frame = pl.concat([rows.good for _, rows in checked])
+    history = None
+    if served.profile.history_rows:
+        with api.transaction() as connection:
+            history = past(connection, served.profile, frame)
+    return _shared(served, scored.score(served, frame, history, api.settings.chunk_rows), source, checked)
+
+
+def _shared(served: Served, done: Scored, source: Source, checked: Sequence[tuple[Ask, Rows]]) -> list[_Made]:
+    """To each request its own rows of what was done for all."""
     made, start = [], 0
     for ask, rows in checked:
         mine = done.slice(start, rows.good.height)

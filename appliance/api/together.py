@@ -67,7 +67,7 @@ class Together:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._lines: dict[tuple[str, str, Source], _Line] = {}
+        self._lines: dict[tuple[str, str, Source, bool], _Line] = {}
 
     async def submit(self, who: Principal, ask: Ask, body: bytes) -> Answer:
         line = asked = None
@@ -96,10 +96,10 @@ class Together:
                 raise
             return None, None  # what came under the key before may be answered again
         # Windows would see the rows of others, which nobody read off a machine.
-        lonely = who.source == "webapp" and served.profile.history_rows
+        lonely = (who.source == "webapp" or not ask.store) and served.profile.history_rows
         if lonely or len(question.rows) > _SMALL_ROWS:
             return None, None
-        name = (served.profile.name, served.version, who.source)
+        name = (served.profile.name, served.version, who.source, ask.store)
         line = self._lines.setdefault(name, _Line(served, who.source))
         return line, Asked(who, ask, question)
 

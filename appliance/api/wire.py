@@ -37,6 +37,7 @@ class Ask:
     accept: Format
     key: str | None
     digest: str
+    store: bool = True
 
 
 def format_of(content_type: str | None) -> Format:

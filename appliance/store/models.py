@@ -76,6 +76,17 @@ def ensure_machines(conn: Connection, profile_id: int, names: Iterable[str]) -> 
     return {name: found[stored] for name, stored in wanted.items()}
 
 
+def find_machines(conn: Connection, profile: str, names: Iterable[str]) -> dict[str, int]:
+    """The ids of those of a profile's machines that are known; nothing is made."""
+    wanted = {storable(name): name for name in names}
+    query = (
+        select(t.machine.c.name, t.machine.c.id)
+        .join(t.profile, t.profile.c.id == t.machine.c.profile_id)
+        .where(t.profile.c.name == profile, t.machine.c.name.in_(set(wanted)))
+    )
+    return {wanted[row.name]: row.id for row in conn.execute(query)}
+
+
 def ensure_model(
     conn: Connection,
     profile_id: int,

@@ -443,3 +443,44 @@ def test_without_a_database_nothing_is_claimed_to_be_stored(
         cluster.sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
     assert operator.post("/predict", params=MILL, json={"rows": [ROW]}).status_code == 200
     assert stored(engine) == 1
+
+
+def test_what_is_only_asked_is_not_stored(operator: httpx.Client, engine: Engine) -> None:
+    only = {"store": "false"}
+    body = {"rows": [ROW, FAILING], "machine": "mill-1"}
+    told = operator.post("/predict", params=MILL | only, json=body).json()
+    assert told["stored"] is False
+    assert told["predicted_at"] is None
+    assert [one["id"] for one in told["predictions"]] == [None, None]
+    assert stored(engine) == 0
+    assert operator.get("/machines").json()["items"] == []
+    kept = operator.post("/predict", params=MILL, json=body).json()
+    same = ("row", "machine", "probability", "failing", "verdict", "modes", "outside")
+    for asked, done in zip(told["predictions"], kept["predictions"], strict=True):
+        assert {name: asked[name] for name in same} == {name: done[name] for name in same}
+    key = {"idempotency-key": "shift-3"}
+    assert_problem(operator.post("/predict", params=MILL | only, json=body, headers=key), 400, "request")
+    bad = operator.post("/predict", params=MILL | only, json={"rows": [ROW | {"torque": -1}]})
+    assert_problem(bad, 422, "rows")
+    file = schema.example_csv(profiles.load("milling"))
+    table = operator.post("/predict", params=MILL | only, content=file, headers={"content-type": "text/csv"}).json()
+    assert table["stored"] is False
+    assert stored(engine) == 2
+
+
+def test_a_question_that_is_not_stored_looks_back_at_what_is(operator: httpx.Client, engine: Engine) -> None:
+    """The same row among stored ones, and after them."""
+    rows = [
+        PUMP_ROW | {"vibration": v, "measured_at": f"2026-03-01T08:{m:02d}:00+01:00"} for m, v in ((0, 2.0), (10, 9.0))
+    ]
+    assert operator.post("/predict", params=PUMP, json={"rows": rows[:1]}).status_code == 200
+    told = operator.post("/predict", params=PUMP | {"store": "false"}, json={"rows": rows[1:]}).json()
+    again = operator.post("/predict", params=PUMP | {"store": "false"}, json={"rows": rows[1:]}).json()
+    assert told == again
+    kept = operator.post("/predict", params=PUMP, json={"rows": rows[1:]}).json()
+    assert told["predictions"][0]["probability"] == kept["predictions"][0]["probability"]
+    assert stored(engine) == 2
+    stranger = [row | {"pump": "P-99"} for row in rows[1:]]
+    assert operator.post("/predict", params=PUMP | {"store": "false"}, json={"rows": stranger}).status_code == 200
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM machine WHERE name = 'P-99'")).scalar_one() == 0

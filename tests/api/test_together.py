@@ -197,6 +197,17 @@ def test_each_is_answered_by_the_model_that_served_when_it_came(
     assert second.result(30).json()["model_version"] == shelf.milling[1]
 
 
+def test_what_is_not_stored_is_answered_together_and_apart_from_what_is(
+    operator: httpx.Client, engine: Engine, held: Held
+) -> None:
+    body = {"rows": [SOUND, FAILING], "machine": "mill-1"}
+    only = MILL | {"store": "false"}
+    answers = held.gather(ask(operator, body, **only), [ask(operator, body, **only) for _ in range(6)])
+    assert held.batches == [1, 6]
+    assert len({answer.content for answer in answers}) == 1
+    assert stored(engine) == 0
+
+
 def test_questions_of_screens_do_not_see_each_other_in_windows(people: People, held: Held) -> None:
     """A question is nobody's reading: where the model looks back, it is asked alone."""
     held.go_on.set()

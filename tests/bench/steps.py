@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from appliance import drift_count, features, intake, outputs, pipeline, predict, quality, reader, runs
+from appliance import drift_count, features, intake, outputs, pipeline, predict, quality, reader, runs, scored
 from appliance.outputs import BadWriter, GoodWriter
 from appliance.store import engine, ledger, models, parts, writer
 
@@ -69,20 +69,20 @@ def predict_parts() -> Places:
         (LEDGER, parts, "waiting_parts"),
         (LEDGER, parts, "lock_part"),
         (LEDGER, parts, "part_predicted"),
-        (LEDGER, predict, "store_ids"),
+        (LEDGER, predict, "_known_ids"),
         (LEDGER, runs, "begin"),
         (LEDGER, runs, "end"),
         (READ_PART, predict, "read_part"),
         (FEATURES, features, "feature_frame"),
         (FEATURES, features, "matrix_of"),
-        (SCORE, predict, "_score"),
+        (SCORE, scored, "_scores"),
         (STORE, writer, "write_predictions"),
         (DRIFT, drift_count, "count"),
         (FOLLOW, predict, "_machines"),
         (FOLLOW, predict, "_states"),
-        (FOLLOW, predict, "history_of"),
+        (FOLLOW, scored, "history_of"),
         (FOLLOW, predict, "_late"),
-        (FOLLOW, predict, "_outside"),
+        (FOLLOW, scored, "_outside"),
         (FOLLOW, predict, "_follow_machine"),
         (FOLLOW, models, "save_states"),
         (COMMIT, Connection, "commit"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from appliance.api import wire
@@ -15,6 +15,7 @@ from appliance.api.query import Moment, ProfileName, Text
 from appliance.api.respond import Json
 from appliance.api.state import State
 from appliance.api.wire import Ask
+from appliance.errors import RequestError
 
 _SMALL = 1024 * 1024
 
@@ -27,6 +28,12 @@ Key = Annotated[
         max_length=200,
         pattern=r"^[\x21-\x7e]+$",
         description="A key of your own: a request that is repeated under it is predicted and stored once.",
+    ),
+]
+Stored = Annotated[
+    bool,
+    Query(
+        description="`false`: only what the model says. Nothing is stored, no machine's state moves, and ids are null."
     ),
 ]
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -49,10 +56,13 @@ async def predict(
     profile: ProfileName = None,
     machine: Text = None,
     time: Moment = None,
+    store: Stored = True,
     idempotency_key: Key = None,
 ) -> Response:
     """JSON: all rows are stored, or none where one breaks the contract. CSV and Parquet: the good rows are predicted and
     stored, the bad ones come back with their reasons. `machine` and `time` as parameters are for CSV and Parquet."""
+    if idempotency_key is not None and not store:
+        raise RequestError("What is not stored cannot be repeated.", "Leave the header Idempotency-Key out.")
     headers = request.headers
     format_, accept = wire.format_of(headers.get("content-type")), wire.accepted(headers.get("accept"))
     size = announced(request.scope)
@@ -60,7 +70,7 @@ async def predict(
     async with api.large if size is None or size > _SMALL else nullcontext():
         body = await request.body()
         digest = wire.digest((profile, machine, time, format_, accept), body)
-        ask = Ask(profile, machine, time, format_, accept, idempotency_key, digest)
+        ask = Ask(profile, machine, time, format_, accept, idempotency_key, digest, store)
         answer = await request.app.state.together.submit(who, ask, body)
     response = Response(answer.content, media_type=wire.media_type(answer.format))
     response.headers["rows-rejected"] = str(answer.rejected)
