@@ -7,13 +7,12 @@ box's own trouble (no database, a full disk) is no fault of the file: it ends th
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
-from appliance import runs
+from appliance import runs, trouble
 from appliance.errors import ApplianceError, DiskTrouble, FileRefused, StoreAway
 from appliance.names import printable
 from appliance.store import engine as store
@@ -31,11 +30,6 @@ log = logging.getLogger(__name__)
 
 POISONOUS = "poisonous"
 BROKE_OFF, GIVEN_UP = "file_broke_off", "file_given_up"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_BOX = (
-    *(errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-)
 
 
 class Tally(Protocol):
@@ -51,8 +45,8 @@ def kept_to_one_file(engine: Engine, look: Look, tally: Tally) -> Iterator[None]
     except (StoreAway, DiskTrouble):
         raise
     except Exception as error:
-        if trouble := box_trouble(error):
-            raise trouble from error
+        if its := trouble.of_box(error):
+            raise its from error
         said = f"{printable(look.path.name)} of profile {look.profile}: {runs.reason(error)}"
         log.warning("broke off over %s", said, exc_info=error)
         tally.broken += 1
@@ -73,7 +67,7 @@ def counted(settings: Settings, engine: Engine, arrival: Arrival, tries: int) ->
     except FileRefused:
         raise
     except BaseException as error:
-        if isinstance(error, ApplianceError) or box_trouble(error):
+        if isinstance(error, ApplianceError) or trouble.of_box(error):
             # Where the database is what is missing, this one is counted after all.
             with suppress(ApplianceError), store.transaction(engine) as connection:
                 ledger.not_tried(connection, arrival)
@@ -87,19 +81,6 @@ def counted(settings: Settings, engine: Engine, arrival: Arrival, tries: int) ->
             # As an exception that others may catch, lest it end the process.
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
         raise
-
-
-def box_trouble(error: BaseException) -> DiskTrouble | None:
-    """What of the box itself is behind an error, in a sentence; None where it is another matter."""
-    number = _number(error)
-    if number in _FULL:
-        return DiskTrouble("The disk is full.", "Free some space; the file stays in the drop folder.")
-    if number in _BOX:
-        return DiskTrouble(
-            f"The box could not read or write ({runs.reason(error)}).",
-            "Check the disk, the rights of the data folder and the limits of the service.",
-        )
-    return None
 
 
 def report(settings: Settings, profile: Profile, arrival: Arrival, claimed: Claimed, refusal: FileRefused) -> bytes:
@@ -159,15 +140,6 @@ def _is_foreseeable(error: BaseException) -> bool:
     A library in Rust that gives up raises what is no Exception.
     """
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
-
-
-def _number(error: BaseException) -> int | None:
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    # Polars tells the number in its sentence alone.
-    _, found, rest = str(error).partition("(os error ")
-    digits = rest.partition(")")[0]
-    return int(digits) if found and digits.isdigit() else None
 
 
 def _discard(settings: Settings, arrival: Arrival) -> None:

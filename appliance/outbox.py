@@ -19,7 +19,7 @@ from typing import Any
 
 from appliance import durable, inbox, outbox_export, outbox_send, runs
 from appliance.bucket import Bucket
-from appliance.errors import ApplianceError, BucketTrouble, Conflict, SettingError, StoreAway
+from appliance.errors import ApplianceError, BucketTrouble, Conflict, DiskTrouble, SettingError, StoreAway
 from appliance.pace import Pace, pause
 from appliance.pipeline import Box
 from appliance.store import engine as engines
@@ -108,7 +108,7 @@ def watch(box: Box, say: Callable[[str], None]) -> None:
         try:
             say(once(box).sentence())
             failures = 0
-        except (BucketTrouble, StoreAway, Conflict) as trouble:
+        except (BucketTrouble, StoreAway, DiskTrouble, Conflict) as trouble:
             failures += 1
             say(str(trouble))
         time.sleep(_WATCH_SECONDS if not failures else max(pause(failures), _WATCH_SECONDS / 2))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import trouble
 from appliance.errors import ApiAway, BucketTrouble, Conflict, NotReady, StoreAway
 from appliance.store import engine as store
 from appliance.store import journal
@@ -70,10 +71,11 @@ def recorded(
     ``signs``: a folder in which runs of this kind show that they are alive. None: the caller holds a lock that no other
     of this kind can have.
     """
-    with _alive(engine, kind, signs):
+    with trouble.told(), _alive(engine, kind, signs):
         run = begin(engine, kind, step)
         try:
-            yield run
+            with trouble.told():
+                yield run
         except BaseException as error:
             run.fail(reason(error))
             try:

@@ -30,6 +30,7 @@ POOL_WAIT_SECONDS = 10
 
 # SQLSTATE classes that say "not now": connection lost, server shutting down or starting, no room or no slots left.
 _AWAY = ("08", "57P", "53")
+_NO_ROOM = "53100"
 # A statement that ran into its time limit: the database is there, and too busy to be of use.
 _TOO_SLOW = "57014"
 # A lock that was not had in time, a deadlock, two that changed the same.
@@ -173,6 +174,8 @@ def _translated(error: SQLAlchemyError | psycopg2.Error) -> Exception:
         lost = lost or cause.pgcode is None or cause.pgcode.startswith(_AWAY)
         if cause.pgcode == _TOO_SLOW:
             return StoreAway("PostgreSQL took too long.", way_out)
+        if cause.pgcode == _NO_ROOM:
+            return StoreAway("The disk of PostgreSQL is full.", "Nothing was stored. Free some space; it goes on then.")
         if cause.pgcode in _HELD:
             return Conflict("Somebody else holds what this needs.", way_out)
     if not lost:

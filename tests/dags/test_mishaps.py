@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from appliance import mishaps, pipeline, splitting
+from appliance import pipeline, splitting, trouble
 from appliance.errors import DiskTrouble, StoreAway
 from appliance.settings import Settings
 from appliance.store import ledger
@@ -233,9 +233,9 @@ def test_a_drop_folder_without_the_right_to_remove_stops_no_other(
 
 
 def test_a_number_in_the_sentence_of_a_library_is_understood() -> None:
-    assert mishaps.box_trouble(ValueError("wrote half (os error 122)")) is not None
+    assert trouble.of_box(ValueError("wrote half (os error 122)")) is not None
     for other in (ValueError("(os error x)"), ValueError("os error 28"), FileNotFoundError(errno.ENOENT, "gone")):
-        assert mishaps.box_trouble(other) is None
+        assert trouble.of_box(other) is None
 
 
 def test_the_setting_decides(road: Road, mill: bytes, breaking: Breaking) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from appliance import audit, outbox
 from appliance.errors import BucketTrouble
 from appliance.settings import Settings
 from model.plants import PLANTS, csv_bytes
+from tests import disks
 from tests.api.conftest import shelf
 from tests.road.conftest import Road, api, road
 from tests.road.conftest import settings as road_settings
@@ -33,19 +32,8 @@ _FULLEST = 0.85
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own in a file."""
-    image, folder = tmp_path / "disk.img", tmp_path / "disk"
-    folder.mkdir()
-    with image.open("wb") as file:
-        file.truncate(_DISK_MIB << 20)
-    made_it = subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], capture_output=True, check=False)
-    mounted = subprocess.run(["mount", "-o", "loop", str(image), str(folder)], capture_output=True, check=False)
-    if made_it.returncode or mounted.returncode:
-        pytest.skip("this machine lets nobody mount a file as a disk")
-    try:
+    with disks.small(tmp_path / "disk.img", tmp_path / "disk", _DISK_MIB) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -58,11 +46,6 @@ def settings(road_settings: Settings, small_disk: Path, store: Store, proxy: Pro
     changed = {"data_dir": data, "s3_bucket": store.bucket(), "s3_endpoint": proxy.url, "s3_keys": KEYS}
     changed |= {"disk_reserve_percent": 40, "archive_days": 30, "part_rows": 100_000, "batch_rows": 100_000}
     return Settings(**(road_settings.model_dump() | changed))
-
-
-def used(folder: Path) -> float:
-    disk = os.statvfs(folder)
-    return 1 - disk.f_bavail / disk.f_blocks
 
 
 def test_two_weeks_without_a_store_lose_nothing(
@@ -79,7 +62,7 @@ def test_two_weeks_without_a_store_lose_nothing(
         road.predict()
         with pytest.raises(BucketTrouble):
             outbox.once(road.box, flush=True)
-        fullest = max(fullest, used(small_disk))
+        fullest = max(fullest, disks.used(small_disk))
     assert 0 < held < _DAYS, "files were taken for some days, and had to wait on the others"
     waiting = road.waiting()
     assert waiting
@@ -91,7 +74,7 @@ def test_two_weeks_without_a_store_lose_nothing(
         outbox.once(road.box, flush=True)
         road.ingest()
         road.predict()
-        fullest = max(fullest, used(small_disk))
+        fullest = max(fullest, disks.used(small_disk))
         if not road.waiting():
             break
     road.rows("UPDATE outbox SET next_try_at = clock_timestamp() RETURNING id")
