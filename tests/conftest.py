@@ -12,16 +12,19 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
 import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
+from xdist.remote import Producer
 
 from appliance.store import embedded
 from appliance.store import engine as engines
 from appliance.store.migrations import migrate
+from tests import turns
 
 DEBIAN_BINARIES = Path("/usr/lib/postgresql/15/bin")
 # Tests kill servers, never the power: what they check does not hang on these.
@@ -38,6 +41,15 @@ MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 << 30
 PREFIX = "appliance-tests-"
 TEMPLATE = "migrated"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> turns.Turns | None:
+    return turns.Turns(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: turns.rank(item.nodeid))
 
 
 class Cluster:
@@ -114,16 +126,24 @@ def debian_cluster() -> Iterator[Cluster]:
     yield from _cluster("debian")
 
 
-@pytest.fixture
-def open_path() -> Iterator[Path]:
+@contextmanager
+def open_folder() -> Iterator[Path]:
     """A temporary folder for a server of the test's own.
 
     As root we run servers as another user, who cannot stay in ``tmp_path``: each session of pytest that starts on the
     machine closes the folder above to all others again.
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
