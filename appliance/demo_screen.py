@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LINES = 10  # without a terminal a line now and then is enough
 
 
 class Screen:
-    """A table that is drawn again in place on a terminal; elsewhere a line every few seconds."""
+    """A table that is drawn again in place on a terminal; elsewhere a line every few seconds, and with the first predictions."""
 
     def __init__(self, profile: Profile, lines: Sequence[str]) -> None:
         self._profile = profile
@@ -27,6 +27,8 @@ class Screen:
         self._console = Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._last: datetime | None = None
+        self._before = 0  # rows that were predicted when it began
+        self._waits = True  # for the first rows that are predicted now
 
     def __enter__(self) -> Self:
         for line in self._lines:
@@ -44,9 +46,18 @@ class Screen:
     def draw(self, seen: Overview, trouble: str, copies: str = "") -> None:
         if self._console.is_terminal:
             self._live.update(_picture(self._profile, seen, trouble, copies), refresh=True)
-        elif self._last is None or (seen.now - self._last).total_seconds() >= SECONDS_BETWEEN_LINES:
-            self._last = seen.now
+        elif self._is_time(seen):
             self._console.print(_line(seen, trouble, copies), markup=False, soft_wrap=True)
+
+    def _is_time(self, seen: Overview) -> bool:
+        """Every few seconds, and at once when the first rows are predicted."""
+        if self._last is None:
+            self._before = seen.rows_predicted
+        first = self._waits and seen.rows_predicted > self._before
+        if self._last is not None and not first and (seen.now - self._last).total_seconds() < SECONDS_BETWEEN_LINES:
+            return False
+        self._last, self._waits = seen.now, self._waits and not first
+        return True
 
 
 def print_accounting(result: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from appliance import bundle, signing
 from tests import small_models
+from tests.conftest import open_folder
 from tests.datasets import dataset
 
 KEYS = {
@@ -42,36 +44,50 @@ def _once(folder: Path, *arguments: str) -> tuple[dict[str, object], str]:
     return result, err
 
 
-@pytest.fixture
-def folder(open_path: Path) -> Path:
-    """A demo's folder in which a small model serves already, so that none is trained."""
-    data = open_path / "demo" / "data"
+def _with_model(above: Path) -> Path:
+    data = above / "demo" / "data"
     key = data / "keys" / "signing.key"
     signing.create_key(key)
     (data / "models").mkdir()
     made = bundle.publish(small_models.files("milling"), data / "models", key)
     bundle.activate(data / "models", "milling", made.version, signing.trusted_keys(key.parent))
-    return open_path / "demo"
+    return above / "demo"
 
 
 @pytest.fixture
-def live(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def folder(open_path: Path) -> Path:
+    """A demo's folder in which a small model serves already, so that none is trained."""
+    return _with_model(open_path)
+
+
+@pytest.fixture(scope="module")
+def used() -> Iterator[Path]:
+    """Such a folder in which one demo runs after the other: the next finds what those before it set up."""
+    with open_folder() as above:
+        yield _with_model(above)
+
+
+@pytest.fixture
+def live(used: Path) -> Iterator[subprocess.Popen[str]]:
     """A demo that runs, with its first predictions made by the schedule of Airflow."""
-    yield from _live(folder)
+    yield from _live(used)
 
 
 @pytest.fixture
-def plain(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """One that keeps the schedule itself, which starts sooner."""
-    yield from _live(folder, "--no-airflow")
+def plain(used: Path) -> Iterator[subprocess.Popen[str]]:
+    """One that keeps the schedule itself and has no screens, which starts sooner."""
+    yield from _live(used, "--no-airflow", "--no-ui")
 
 
 def _live(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     demo = _start(folder, "--rows-per-file", "40", *arguments)
     try:
         assert demo.stdout is not None
+        known: set[int] = set()
         for line in demo.stdout:
-            if "predicted" in line and "predicted 0" not in line:
+            if said := re.search(r"predicted ([\d,]+)", line):
+                known.add(int(said[1].replace(",", "")))
+            if len(known) > 1:
                 break
         yield demo
     finally:
@@ -149,7 +165,11 @@ def test_a_killed_demo_leaves_no_process_either(live: subprocess.Popen[str]) -> 
     assert _gone(processes, 30)
 
 
-def test_a_dead_child_ends_the_demo_with_a_sentence(plain: subprocess.Popen[str]) -> None:
+def test_one_demo_a_folder_and_a_dead_child_ends_it_with_a_sentence(plain: subprocess.Popen[str], used: Path) -> None:
+    second = _start(used, "--once")
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "A demo is running" in err
     processes = psutil.Process(plain.pid).children(recursive=True)
     [api] = [process for process in processes if "api" in _words(process)]
     api.kill()
@@ -157,13 +177,6 @@ def test_a_dead_child_ends_the_demo_with_a_sentence(plain: subprocess.Popen[str]
     assert plain.returncode == 1
     assert "The API ended" in err
     assert _gone(processes, 1)
-
-
-def test_one_demo_a_folder(plain: subprocess.Popen[str], folder: Path) -> None:
-    second = _start(folder, "--once")
-    _, err = second.communicate(timeout=60)
-    assert second.returncode == 1
-    assert "A demo is running" in err
 
 
 def test_a_missing_file_is_one_sentence(open_path: Path) -> None:
