@@ -20,7 +20,7 @@ DEBIAN ?= 12
 EVERY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults soak bench bench-schedule bench-box bench-ui tasks screenshots generate lock
+.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults soak bench bench-schedule bench-box bench-online bench-ui tasks screenshots generate lock
 
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-schedule: $(STAMP) ## Measure Airflow's tree and the way of a file through
 
 bench-box: $(STAMP) ## Set up a box and measure what it takes when idle; as root (ARGS=--write renews the page)
 	$(BIN)/python -m tests.box.bench $(ARGS)
+
+bench-online: $(STAMP) ## Measure single predictions over HTTP beside a durable commit (ARGS="--rounds 5 --write" renews the page)
+	$(BIN)/python -m tests.bench.online $(ARGS)
 
 bench-ui: $(STAMP) ## Measure the screens: memory, a file of a million rows, ten million predictions in Chromium (ARGS=--write)
 	$(BIN)/python -m tests.bench.ui $(ARGS)

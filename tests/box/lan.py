@@ -83,9 +83,9 @@ class _Secure(HTTPSConnection):
         self.sock = self.trust.wrap_socket(plain, server_hostname=self.host)
 
 
-def met(address: str) -> Lan:
+def met(address: str, name: str = NAME) -> Lan:
     """A machine that took the box's authority from the box itself, as whoever compares its fingerprint does."""
-    return Lan(address, Lan(address).ask(AUTHORITY).text)
+    return Lan(address, Lan(address).ask(AUTHORITY, name=name).text)
 
 
 def fingerprint(authority: str) -> str:

@@ -256,4 +256,4 @@ def test_a_run_that_was_killed_anywhere_is_finished_by_the_next(
         assert made.ready(box)[0] == 200
         assert playbook.run().changes == []
         # Nobody named it, so it goes by its address, and its certificate too.
-        assert lan.met(box.address).ask("/screens/_stcore/health", name=box.address).text == "ok"
+        assert lan.met(box.address, box.address).ask("/screens/_stcore/health", name=box.address).text == "ok"
