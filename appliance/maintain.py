@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from appliance import intake, pruning, room, runs
@@ -22,6 +23,7 @@ from appliance.errors import ApplianceError, Conflict
 from appliance.pipeline import Box
 from appliance.store import engine, retention
 from appliance.store import room as room_store
+from appliance.store.engine import Connection
 from appliance.store.retention import REQUEST_DAYS
 
 Counts = dict[str, Any]
@@ -52,8 +54,8 @@ def remove_old_predictions(box: Box, counts: Counts) -> None:
     """Make the next month's partition ahead, and remove whole months that are older than ``prediction_days``."""
     with engine.transaction(box.engine) as connection:
         retention.make_ahead(connection)
-        last = retention.now_of(connection) - timedelta(days=box.settings.prediction_days)
-        old = [month for month in retention.months(connection) if month.end <= last]
+        last = _lived(connection, "remove_old_predictions", counts) - timedelta(days=box.settings.prediction_days)
+        old = retention.old_months(connection, last)
     counts["months"] = []
     for month in old:
         if box.settings.s3_bucket is not None and not _is_copied(box, month):
@@ -71,15 +73,18 @@ def forget_old_records(box: Box, counts: Counts) -> None:
 
     settings = box.settings
     with engine.transaction(box.engine) as connection:
-        now = retention.now_of(connection)
+        now = _lived(connection, "forget_old_records", counts)
         counts["requests"] = principals.forget_requests(connection, now - timedelta(days=REQUEST_DAYS))
     for what in retention.kinds():
         days = settings.run_days if what in ("runs", "metrics") else settings.record_days
+        before = now - timedelta(days=days)
+        with engine.transaction(box.engine) as connection:
+            young = retention.young(connection, what, before)
         counts[what] = 0
         gone = retention.PIECE
         while gone == retention.PIECE:
             with engine.transaction(box.engine) as connection:
-                gone = retention.forget(connection, what, now - timedelta(days=days))
+                gone = retention.forget(connection, what, before, young)
             counts[what] += gone
 
 
@@ -89,14 +94,19 @@ def remove_old_files(box: Box, counts: Counts) -> None:
     disk is short after that, also what the bucket has."""
     settings, removed = box.settings, pruning.Removed()
     with engine.transaction(box.engine) as connection:
-        now = retention.now_of(connection)
-        today = now.date()
+        today = _lived(connection, "remove_old_files", counts).date()
         first = today - timedelta(days=settings.archive_days)
+        is_old = retention.old_arrivals(connection, first)
         only_here = set() if settings.s3_bucket is None else room_store.only_here(connection, first)
     if only_here:
         counts["not_copied_yet"] = len(only_here)
+
+    def stays(path: Path, day: date) -> bool:
+        number = room.number_of(path)
+        return number in only_here or not is_old(number, day)
+
     try:
-        pruning.before_day(settings.archive, first, removed, lambda path: room.number_of(path) in only_here)
+        pruning.before_day(settings.archive, first, removed, stays)
         with _no_pass_running(box) as alone:
             # A pass makes a folder and then puts a file into it; in between nobody may take the folder away.
             if alone:
@@ -116,7 +126,8 @@ def clean_airflow(box: Box, counts: Counts) -> None:
     """Have Airflow forget its runs, task instances and logs in its database after ``run_days``."""
     from appliance.airflow import config
 
-    before = datetime.now(UTC) - timedelta(days=box.settings.run_days)
+    with engine.transaction(box.engine) as connection:
+        before = _lived(connection, "clean_airflow", counts) - timedelta(days=box.settings.run_days)
     command = [sys.executable, "-m", "airflow", "db", "clean", "--yes", "--skip-archive", "--error-on-cleanup-failure"]
     command += ["--batch-size", str(_AIRFLOW_ROWS), "--clean-before-timestamp", before.isoformat(timespec="seconds")]
     # A task is denied Airflow's database; what it was told instead must not reach the command.
@@ -148,8 +159,10 @@ def rotate_logs(box: Box, counts: Counts) -> None:
     from appliance.airflow import config
 
     removed = pruning.Removed()
+    with engine.transaction(box.engine) as connection:
+        before = _lived(connection, "rotate_logs", counts) - timedelta(days=box.settings.log_days)
     try:
-        pruning.older_than(config.logs(box.settings), time.time() - box.settings.log_days * 86_400, removed)
+        pruning.older_than(config.logs(box.settings), before.timestamp(), removed)
     finally:
         counts |= asdict(removed)
 
@@ -167,6 +180,13 @@ def everything(box: Box) -> Iterator[tuple[str, Counts, ApplianceError | None]]:
             yield step.__name__, step(box), None
         except ApplianceError as error:
             yield step.__name__, {}, error
+
+
+def _lived(connection: Connection, step: str, counts: Counts) -> datetime:
+    """The clock as far as ages may be told by it; the run remembers it for the next night."""
+    now, reached = retention.lived(connection, step)
+    counts["clock"] = reached.isoformat(timespec="seconds")
+    return now
 
 
 def _is_copied(box: Box, month: retention.Month) -> bool:

@@ -20,13 +20,15 @@ class Removed:
     bytes: int = 0
 
 
-def before_day(folder: Path, first: date, removed: Removed, stays: Callable[[Path], bool] = lambda path: False) -> None:
+def before_day(
+    folder: Path, first: date, removed: Removed, stays: Callable[[Path, date], bool] = lambda path, day: False
+) -> None:
     """Remove the files of ``folder/profile=*/date=D/`` for days before ``first``, but for those that stay, with their
     folders."""
     for day, dated in dated_folders(folder):
         if day < first:
             for path in dated.iterdir():
-                if (path.is_symlink() or path.is_file()) and not stays(path):
+                if (path.is_symlink() or path.is_file()) and not stays(path, day):
                     _remove(path, removed)
             with suppress(OSError):  # something else lies in it
                 dated.rmdir()

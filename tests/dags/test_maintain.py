@@ -62,9 +62,11 @@ def predicted_at(connection: Connection, of: made.Plant, part_id: int, when: dat
     first, _ = write_predictions(connection, made.batch(of, part.rows, file_id=part.file_id, rows=rows), when)
     ledger.part_predicted(connection, part_id, part.rows, 0, of.model_id, first, first + part.rows - 1)
     connection.execute(text("UPDATE part SET predicted_at = :at WHERE id = :id"), {"at": marked, "id": part_id})
-    connection.execute(
-        text("UPDATE file SET arrived_at = least(arrived_at, :at) WHERE id = :id"), {"at": when, "id": part.file_id}
-    )
+    for table, column in (("file", "id"), ("arrival", "file_id")):
+        connection.execute(
+            text(f"UPDATE {table} SET arrived_at = least(arrived_at, :at) WHERE {column} = :id"),
+            {"at": when, "id": part.file_id},
+        )
 
 
 def months_ago(months: int) -> datetime:
@@ -74,9 +76,13 @@ def months_ago(months: int) -> datetime:
     return month
 
 
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=5), st.integers(1, 200))
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=5).map(lambda ages: sorted(ages, reverse=True)),
+    st.integers(1, 200),
+)
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6, deadline=None)
 def test_only_whole_months_go_and_the_accounts_stay(box: Box, ages: list[int], days: int) -> None:
+    box.engine.dispose()  # what it knows of partitions is of the example before
     with transaction(box.engine) as connection:
         connection.execute(
             text("TRUNCATE event, notice, prediction, prediction_hour, part, quality_issue, file, arrival, run CASCADE")
@@ -146,7 +152,7 @@ def test_a_month_that_was_lost_and_not_removed_is_a_broken_promise(old: Box) -> 
 
 
 def test_next_months_partition_is_made_ahead(box: Box) -> None:
-    assert maintain.remove_old_predictions(box) == {"months": []}
+    assert maintain.remove_old_predictions(box)["months"] == []
     following = (NOW.replace(day=1) + timedelta(days=31)).replace(day=1)
     with transaction(box.engine) as connection:
         names = [month.name for month in retention.months(connection)]
@@ -154,6 +160,7 @@ def test_next_months_partition_is_made_ahead(box: Box) -> None:
     # It is the turn of a month, and the partition of this one is there already.
     with transaction(box.engine) as connection:
         connection.execute(text(f"DROP TABLE {partition_of(following)}"))
+    box.engine.dispose()  # another process made it: nobody has seen it here
     maintain.remove_old_predictions(box)
     with transaction(box.engine) as connection:
         assert [month.name for month in retention.months(connection)] == names
@@ -189,7 +196,8 @@ def test_readers_hold_a_month_only_for_a_while(old: Box, monkeypatch: pytest.Mon
 
 # Records
 
-AGES = st.lists(st.integers(0, 500), max_size=6)
+# In the order in which they came: what has a higher number is younger, whatever its date says.
+AGES = st.lists(st.integers(0, 500), max_size=6).map(lambda ages: sorted(ages, reverse=True))
 
 
 def aged(connection: Connection, table: str, column: str, row: Any, days: float) -> None:
@@ -357,13 +365,13 @@ def test_empty_folders_of_past_days_go_and_those_of_today_stay(box: Box) -> None
 
 
 def test_links_are_never_followed(box: Box, tmp_path: Path) -> None:
-    secret = put(tmp_path / "elsewhere" / "profile=milling" / "date=2001-01-01" / "secret", 999)
+    secret = put(tmp_path / "elsewhere" / "profile=milling" / "date=2021-01-01" / "secret", 999)
     settings = box.settings
     (settings.archive / "profile=milling").mkdir(parents=True)
-    (settings.archive / "profile=milling" / "date=2001-01-01").symlink_to(secret.parent)
+    (settings.archive / "profile=milling" / "date=2021-01-01").symlink_to(secret.parent)
     (settings.archive / "profile=pump").symlink_to(tmp_path / "elsewhere" / "profile=milling")
-    dated(settings.archive, date(2002, 1, 1)).parent.mkdir()
-    dated(settings.archive, date(2002, 1, 1)).symlink_to(secret)
+    dated(settings.archive, date(2022, 1, 1)).parent.mkdir()
+    dated(settings.archive, date(2022, 1, 1)).symlink_to(secret)
     assert maintain.remove_old_files(box)["files"] == 1
     assert secret.exists()
     removed = pruning.Removed()
@@ -481,7 +489,7 @@ def test_a_step_that_was_killed_is_done_again(old: Box, step: str) -> None:
 
 
 def test_a_step_that_fails_keeps_none_of_the_others(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(dated(box.settings.archive, date(2001, 1, 1)))
+    put(dated(box.settings.archive, date(2021, 1, 1)))
 
     def fail(*_: object) -> None:
         raise ApplianceError("It does not work.", "Mend it.")
@@ -557,3 +565,93 @@ def test_what_airflow_cannot_do_is_told_in_a_sentence(
     monkeypatch.setattr(maintain, "_AIRFLOW_SECONDS", 0.1)
     with pytest.raises(ApplianceError, match="was not cleaned within"):
         maintain.clean_airflow(airflow("exec sleep 60"))
+
+
+# Clocks
+
+
+def leap(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
+    monkeypatch.setattr(retention, "now_of", lambda connection: datetime.now(UTC) + timedelta(days=days), raising=True)
+
+
+def came(box: Box, plant: made.Plant, days_ago: float) -> Path:
+    """A file that came and was predicted when the clock said so; its original in the archive."""
+    at = datetime.now(UTC) - timedelta(days=days_ago)
+    with transaction(box.engine) as connection:
+        arrival = made.ingested(connection, plant.profile_id, [4])
+        (part,) = (part for part in ledger.waiting_parts(connection, 10) if part.file_id == arrival.file_id)
+        predicted_at(connection, plant, part.id, at, at)
+        connection.execute(
+            text("UPDATE arrival SET arrived_at = :at, day = :day WHERE id = :id"),
+            {"at": at, "day": at.date(), "id": arrival.id},
+        )
+        connection.execute(text("INSERT INTO metric (at, name, value) VALUES (:at, 'x', 1)"), {"at": at})
+        journal.event(connection, "x", "info", f"event {arrival.id}")
+        connection.execute(text("UPDATE event SET at = :at WHERE message = :m"), {"at": at, "m": f"event {arrival.id}"})
+    return put(dated(box.settings.archive, at.date(), f"a.csv.{arrival.id}"))
+
+
+def a_night(box: Box) -> None:
+    for step in maintain.STEPS:
+        step(box)
+
+
+def kept(box: Box) -> tuple[int, int, int]:
+    """Predictions, figures and events that there are."""
+    return tuple(  # type: ignore[return-value]
+        one(box, f"SELECT count(*) FROM {what}") for what in ("prediction", "metric", "event WHERE kind = 'x'")
+    )
+
+
+@pytest.mark.parametrize("days", [3652, -3652])
+def test_nothing_goes_because_the_clock_leapt(box: Box, monkeypatch: pytest.MonkeyPatch, days: int) -> None:
+    with transaction(box.engine) as connection:
+        plant = made.plant(connection)
+    originals = [came(box, plant, days_ago) for days_ago in (20, 2, 0)]
+    a_night(box)
+    leap(monkeypatch, days)
+    a_night(box)
+    assert all(path.exists() for path in originals)
+    assert kept(box) == (12, 3, 3)
+    monkeypatch.undo()
+    a_night(box)
+    assert all(path.exists() for path in originals)
+    assert kept(box) == (12, 3, 3)
+    assert broken_promises(box) == []
+
+
+def test_a_box_that_was_off_for_long_catches_up_within_some_nights(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    with transaction(box.engine) as connection:
+        plant = made.plant(connection)
+    original = came(box, plant, 10)
+    a_night(box)
+    leap(monkeypatch, 365)
+    nights = 0
+    while original.exists():
+        a_night(box)
+        nights += 1
+    assert nights == 3, "three weeks are missing of the thirty days"
+
+
+@pytest.mark.parametrize("behind", [3652, 700])
+def test_what_came_while_the_clock_was_behind_is_as_young_as_it_is(box: Box, behind: int) -> None:
+    with transaction(box.engine) as connection:
+        plant = made.plant(connection)
+    old, first, misdated, last = (came(box, plant, days_ago) for days_ago in (600, 5, behind, 0))
+    settings = box.settings.model_copy(update={"prediction_days": 400})
+    a_night(Box(settings, box.engine))
+    assert not old.exists()
+    assert first.exists()
+    assert misdated.exists()
+    assert last.exists()
+    assert kept(box) == (12, 3, 3)
+    assert broken_promises(box) == []
+
+
+def test_a_box_that_began_with_an_empty_battery_loses_nothing_when_the_clock_is_set(box: Box) -> None:
+    with transaction(box.engine) as connection:
+        plant = made.plant(connection)
+    originals = [came(box, plant, days_ago) for days_ago in (20_000, 19_999, 2, 0)]
+    a_night(box)
+    assert all(path.exists() for path in originals)
+    assert one(box, "SELECT count(*) FROM prediction") == 16

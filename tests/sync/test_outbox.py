@@ -9,15 +9,16 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from sqlalchemy import text
 
-from appliance import outbox, outbox_export, outbox_send
+from appliance import maintain, outbox, outbox_export, outbox_send
 from appliance.errors import Conflict, SettingError
 from appliance.settings import Settings
 from appliance.store import engine as engines
-from appliance.store import writer
+from appliance.store import ledger, queries, writer
 from tests.sync.conftest import MIB, Stage
 from tests.sync.proxy import Proxy
 from tests.unit.store import made
@@ -370,6 +371,38 @@ def test_a_clock_that_was_set_back_keeps_nothing_waiting(stage: Stage) -> None:
         outbox.store.gather(connection)
         connection.execute(text("UPDATE outbox SET next_try_at = clock_timestamp() + interval '10 years'"))
     assert stage.sync().sent == 1
+
+
+def test_a_clock_that_leaps_about_changes_no_order_and_loses_nothing(stage: Stage) -> None:
+    """Ten years ahead, ten back, and right again: what is copied is in the order of its numbers, each once."""
+    now = datetime.now(UTC)
+    for when in (now, now + timedelta(days=3652), now - timedelta(days=3652), now):
+        file_id = stage.file(f"good at {when}".encode(), rows=2)
+        with engines.transaction(stage.engine) as connection:
+            (part,) = ledger.waiting_parts(connection, 10)
+            rows = np.arange(1, 3, dtype=np.int32)
+            first, _ = writer.write_predictions(
+                connection, made.batch(stage.plant, 2, file_id=file_id, rows=rows), when
+            )
+            ledger.part_predicted(connection, part.id, 2, 0, stage.plant.model_id, first, first + 1)
+    stage.sync(flush=True)
+    assert stage.is_exact
+    assert stage.waiting() == 0
+    assert {state for (state,) in stage.rows("SELECT state FROM file")} == {"synced"}
+    days = [day for (day,) in stage.rows("SELECT day FROM outbox WHERE layer = 'predictions' ORDER BY day")]
+    assert [day.year for day in days] == [now.year - 10, now.year, now.year + 10]
+    copied = [
+        number
+        for key, data in stage.objects().items()
+        if "layer=predictions" in key
+        for number in pl.read_parquet(io.BytesIO(data))["id"].to_list()
+    ]
+    assert sorted(copied) == [number for (number,) in stage.rows("SELECT id FROM prediction ORDER BY id")]
+    with engines.transaction(stage.engine) as connection:
+        listed = [row["id"] for row in queries.predictions(connection, queries.PredictionFilter(), limit=10)]
+    assert listed == sorted(copied, reverse=True), "the newest is who came last, whatever the clock said"
+    maintain.remove_old_predictions(stage.box)
+    assert sorted(copied) == [number for (number,) in stage.rows("SELECT id FROM prediction ORDER BY id")]
 
 
 def test_files_made_for_the_bucket_that_nobody_knows_are_removed(stage: Stage) -> None:

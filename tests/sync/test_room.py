@@ -161,6 +161,7 @@ def test_age_waits_for_the_bucket_where_one_is_set(stage: Stage) -> None:
     file_id = stage.file()
     kept = original(stage, file_id, 10, days=9)
     stage.change("UPDATE file SET day = day - 9")
+    stage.change("UPDATE arrival SET arrived_at = arrived_at - interval '9 days'")
     done = maintain.remove_old_predictions(old.box)
     assert (done["months"], months(stage) > 0) == ([], True)
     assert "not_copied_yet" in done
@@ -179,6 +180,7 @@ def test_age_decides_alone_where_no_bucket_is_set(stage: Stage) -> None:
     predicted_months_ago(stage, 3)
     kept = original(stage, stage.file(), 10, days=9)
     stage.change("UPDATE file SET day = day - 9")
+    stage.change("UPDATE arrival SET arrived_at = arrived_at - interval '9 days'")
     maintain.remove_old_predictions(alone.box)
     maintain.remove_old_files(alone.box)
     assert (months(stage), kept.exists()) == (0, False)
