@@ -8,20 +8,15 @@ every object, signed by a key that only this box has.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from appliance import runs, signing
+from appliance import runs, statements
 from appliance.bucket import Bucket, Listed, place
-from appliance.errors import BundleRefused
 from appliance.outbox import exclusive
 from appliance.outbox_send import digest_of
 from appliance.pipeline import Box
@@ -101,22 +96,6 @@ def run(box: Box, *, read: bool = False) -> Audited:
             _tell(box, done)
             noted.fail(f"{done.sentence()} {done.differences[0].sentence}")
     return done
-
-
-def public_key(settings: Settings) -> Ed25519PublicKey:
-    """Whose signature manifests of this box bear; the key is made when it is first needed."""
-    return signing.public_key(_key(settings))
-
-
-def opened(data: bytes, key: Ed25519PublicKey) -> dict[str, Any]:
-    """What a manifest says; ValueError where it is none that this key signed."""
-    try:
-        envelope = json.loads(data)
-        said: dict[str, Any] = envelope["manifest"]
-        signing.verify([key], _canonical(said), base64.b64decode(envelope["signature"]))
-    except (ValueError, KeyError, TypeError, BundleRefused):
-        raise ValueError("it was not signed by this key") from None
-    return said
 
 
 def _compare(box: Box, bucket: Bucket, done: Audited, *, read: bool) -> set[date]:
@@ -199,7 +178,7 @@ def _check_manifests(box: Box, bucket: Bucket, done: Audited, *, read: bool) -> 
 def _holds(box: Box, bucket: Bucket, key: str) -> bool:
     """Whether a manifest bears our signature, and the ledger still has every object that it names."""
     try:
-        said = opened(b"".join(bucket.read(key)), public_key(box.settings))
+        said = statements.opened(b"".join(bucket.read(key)), statements.public_key(box.settings))
     except ValueError:
         return False
     with engines.transaction(box.engine) as connection:
@@ -228,7 +207,7 @@ def _write_manifests(box: Box, bucket: Bucket, done: Audited, spoiled: set[date]
             "bytes": sum(one.size for one in kept),
             "objects": objects,
         }
-        data = _envelope(settings, said)
+        data = statements.envelope(settings, said)
         key = f"{_folder(settings)}date={day.isoformat()}.json"
         bucket.put(key, data, hashlib.sha256(data).digest())
         found = bucket.head(key)
@@ -238,30 +217,6 @@ def _write_manifests(box: Box, bucket: Bucket, done: Audited, spoiled: set[date]
         with engines.transaction(box.engine) as connection:
             manifests.keep(connection, here, day, key, found.etag, len(kept), said["bytes"], now)
         done.manifests += 1
-
-
-def _envelope(settings: Settings, said: Mapping[str, Any]) -> bytes:
-    private = _key(settings)
-    signature = signing.sign(private, _canonical(said))
-    public = signing.public_key(private).public_bytes_raw()
-    envelope = {
-        "manifest": said,
-        "public_key": base64.b64encode(public).decode(),
-        "signature": base64.b64encode(signature).decode(),
-    }
-    return json.dumps(envelope, indent=1).encode()
-
-
-def _canonical(said: Mapping[str, Any]) -> bytes:
-    """The bytes that are signed: the same for the same content, however it was laid out."""
-    return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _key(settings: Settings) -> Path:
-    private = settings.outbox / "audit.key"
-    if not private.exists():
-        signing.create_key(private)
-    return private
 
 
 def _folder(settings: Settings) -> str:

@@ -68,7 +68,7 @@ def audit(
 ) -> None:
     """Compare the bucket with the ledger, name each difference, and sign what is right. Exit 1 on any difference."""
     from appliance import audit as auditing
-    from appliance import pipeline
+    from appliance import pipeline, statements
 
     found = settings.load()
     if found.s3_bucket is None:
@@ -76,7 +76,7 @@ def audit(
         return
     done = auditing.run(pipeline.open_box(found), read=read)
     if as_json:
-        key = auditing.public_key(found).public_bytes_raw()
+        key = statements.public_key(found).public_bytes_raw()
         emit({"bucket": found.s3_bucket, "public_key": base64.b64encode(key).decode(), **done.as_dict()})
     else:
         for one in done.differences:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appliance import audit, outbox, signing
+from appliance import audit, outbox, signing, statements
 from appliance.audit import Audited
 from appliance.checks import Context
 from appliance.checks import audit as check
@@ -59,7 +59,7 @@ def test_a_bucket_that_is_as_the_ledger_says_is_signed_for(copied: Stage, read: 
     key, data = manifest(copied)
     today = datetime.now(UTC).date()
     assert key == f"_manifest/site=north/date={today}.json"
-    said = audit.opened(data, audit.public_key(copied.settings))
+    said = statements.opened(data, statements.public_key(copied.settings))
     assert (said["site"], said["day"], said["count"]) == ("north", str(today), 5)
     ledger = copied.rows("SELECT key, size, sha256 FROM outbox ORDER BY key")
     assert [(one["key"], one["bytes"], one["sha256"]) for one in said["objects"]] == ledger
@@ -196,15 +196,15 @@ def test_a_manifest_by_another_key_is_refused(copied: Stage, tmp_path: Any) -> N
     _, data = manifest(copied)
     signing.create_key(tmp_path / "other.key")
     with pytest.raises(ValueError, match="not signed"):
-        audit.opened(data, signing.public_key(tmp_path / "other.key"))
+        statements.opened(data, signing.public_key(tmp_path / "other.key"))
     with pytest.raises(ValueError, match="not signed"):
-        audit.opened(b"[]", audit.public_key(copied.settings))
+        statements.opened(b"[]", statements.public_key(copied.settings))
 
 
 def test_the_command_names_differences_and_ends_with_1(copying: Command, copied: Stage) -> None:
     told = json.loads(copying("audit", "--json").stdout)
     assert (told["objects"], told["differences"]) == (5, [])
-    assert base64.b64decode(told["public_key"]) == audit.public_key(copied.settings).public_bytes_raw()
+    assert base64.b64decode(told["public_key"]) == statements.public_key(copied.settings).public_bytes_raw()
     lost = keys(copied, "good")[0]
     delete(copied, lost)
     said = copying("audit", code=1).stdout.splitlines()
