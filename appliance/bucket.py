@@ -187,6 +187,11 @@ class Bucket:
             )
             return [str(found["Prefix"]) for page in pages for found in page.get("CommonPrefixes", ())]
 
+    def remove(self, key: str) -> None:
+        """Remove an object; one that is not there is fine."""
+        with _told():
+            self._client.delete_object(Bucket=self.name, Key=key)
+
     def close(self) -> None:
         self._client.close()
 

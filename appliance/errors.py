@@ -20,6 +20,7 @@ Each owns its HTTP status, a stable code, one clear sentence, and the way out::
     |  |- KeyReused              422 idempotency_key
     |  `- TooManyRequests        429 too_many_requests
     |- DiskTrouble               500 disk               the disk is full, or fails
+    |- BackupTrouble             500 backup.<reason>    a backup cannot be made, is damaged, or cannot be brought back
     |- BucketTrouble             503 bucket.<reason>    the store does not take, give or confirm what it should
     |- NotReady                  503 not_ready          no model serves this profile yet
     |- StoreAway                 503 store_away         Postgres cannot be reached; nothing was stored
@@ -114,6 +115,18 @@ class BucketTrouble(_WithReason):
 
     family = "bucket"
     status = 503
+
+
+class BackupTrouble(_WithReason):
+    """A backup and the box do not come together.
+
+    ``reason`` is a stable word: ``place`` (nowhere to put it), ``room``, ``tools`` (a program of PostgreSQL is missing, or
+    failed), ``damaged`` (other bytes, or other rows, than were written), ``gone``, ``version``, ``key``, ``in_use``
+    (services run).
+    """
+
+    family = "backup"
+    status = 500
 
 
 class RequestError(ApplianceError):

@@ -35,6 +35,8 @@ _TITLES: Mapping[RunKind, str] = {
     "maintain": "Maintenance",
     "sync": "Copying to S3",
     "audit": "Comparing with S3",
+    "backup": "The backup",
+    "drill": "The restore drill",
 }
 
 

@@ -203,6 +203,23 @@ class Settings(BaseSettings):
         False, description="Bring files from `incoming/<profile>/` of the bucket into the drop folder."
     )
 
+    backup_to: str | None = Field(
+        None,
+        pattern=r"^(s3|/.+)$",
+        description="Where backups go: a folder, or `s3` for the bucket; none: there are none. See docs/backup.md.",
+    )
+    backup_mount: Path | None = Field(
+        None, description="For a folder on a USB disk or a share: where it must be mounted before anything is written."
+    )
+    backup_recipient: str | None = Field(
+        None,
+        pattern=r"^(age1[a-z0-9]{50,90}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?)$",
+        description="The owner's public key (age or SSH) that secrets are encrypted to; none: backups are without secrets.",
+    )
+    backup_days: int = Field(7, ge=0, le=3_650, description="Of so many days the newest backup stays ...")
+    backup_weeks: int = Field(4, ge=0, le=520, description="... of so many weeks ...")
+    backup_months: int = Field(6, ge=0, le=120, description="... and of so many months; the last good one always does.")
+
     prediction_days: Count = Field(730, description="Days that predictions stay, by whole months.")
     record_days: Count = Field(
         400, description="Days that events, closed messages, counts for drift and arrivals without rows stay."
@@ -249,6 +266,11 @@ class Settings(BaseSettings):
     def outbox(self) -> Path:
         """What was made for the bucket and waits for it, and the key that signs the box's manifests."""
         return self.data_dir / "outbox"
+
+    @property
+    def backups(self) -> Path:
+        """Where backups are put together before they go elsewhere, and brought back to be looked at."""
+        return self.data_dir / "backup"
 
     @property
     def uploads(self) -> Path:

@@ -7,6 +7,7 @@ import logging
 from appliance.checks import (
     audit,
     backlog,
+    backup,
     bucket,
     clock,
     database,
@@ -49,6 +50,7 @@ CHECKS = (
     messages,
     bucket,
     audit,
+    backup,
 )
 
 

@@ -11,7 +11,22 @@ import sys
 
 import typer
 
-from appliance.cli import airflow, alerts, box, data, demo_rows, keys, models, notify, profiles, run, serve, sync, users
+from appliance.cli import (
+    airflow,
+    alerts,
+    backup,
+    box,
+    data,
+    demo_rows,
+    keys,
+    models,
+    notify,
+    profiles,
+    run,
+    serve,
+    sync,
+    users,
+)
 from appliance.errors import ApplianceError, UsageError
 
 app = typer.Typer(
@@ -31,10 +46,12 @@ app.add_typer(data.database, name="db")
 app.add_typer(notify.app, name="notify")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(demo_rows.group, name="demo-rows")
+app.add_typer(backup.group, name="backup")
 run.register(app)
 box.register(app)
 serve.register(app)
 sync.register(app)
+backup.register(app)
 
 
 def main() -> None:

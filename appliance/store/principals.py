@@ -73,6 +73,17 @@ def create_token(
     return plain
 
 
+def adopt_token(conn: Connection, plain: str, name: str, role: Role, source: Source) -> None:
+    """Let a token that is known in plain be the one of that name; one that had the name is revoked."""
+    if find_token(conn, plain) is not None:
+        return
+    k = t.token.c
+    conn.execute(
+        update(t.token).where(k.name == name, k.revoked_at.is_(None)).values(revoked_at=func.clock_timestamp())
+    )
+    conn.execute(insert(t.token).values(name=name, role=role, source=source, hash=_hash(plain)))
+
+
 def find_token(conn: Connection, plain: str) -> Token | None:
     """The token, where it is known, not revoked and not expired."""
     k = t.token.c

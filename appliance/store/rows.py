@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Source = Literal["webapp", "scheduled", "api"]
 Role = Literal["viewer", "operator", "engineer", "admin"]
 Severity = Literal["info", "warning", "error"]
-RunKind = Literal["ingest", "predict", "maintain", "sync", "audit"]
+RunKind = Literal["ingest", "predict", "maintain", "sync", "audit", "backup", "drill"]
 Layer = Literal["good", "bad", "predictions", "outcomes"]
 RunOutcome = Literal["done", "skipped", "failed"]
 OutcomeKind = Literal["failure", "false_alarm", "missed_failure", "planned_work"]

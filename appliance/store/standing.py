@@ -16,7 +16,8 @@ def passes(conn: Connection) -> list[dict[str, Any]]:
             " extract(epoch FROM clock_timestamp() - last.started_at)::float8 AS age,"
             " (SELECT extract(epoch FROM clock_timestamp() - ok.finished_at)::float8 FROM run ok"
             " WHERE ok.kind = last.kind AND ok.outcome IN ('done', 'skipped') ORDER BY ok.id DESC LIMIT 1) AS worked_ago"
-            " FROM (VALUES ('ingest'), ('predict'), ('maintain'), ('sync'), ('audit')) AS wanted (kind)"
+            " FROM (VALUES ('ingest'), ('predict'), ('maintain'), ('sync'), ('audit'),"
+            " ('backup'), ('drill')) AS wanted (kind)"
             " CROSS JOIN LATERAL (SELECT * FROM run WHERE run.kind = wanted.kind ORDER BY id DESC LIMIT 1) AS last"
         )
     )

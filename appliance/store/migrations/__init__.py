@@ -49,6 +49,16 @@ def current(engine: Engine) -> str | None:
         return _version(connection)
 
 
+def version(connection: Connection) -> str:
+    """The version that a connection sees, '' where it was never migrated."""
+    return _version(connection) or ""
+
+
+def known() -> list[str]:
+    """The versions that this code can start from, the newest first."""
+    return [str(script.revision) for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
 def is_current(engine: Engine) -> bool:
     return current(engine) == head()
 

@@ -1,6 +1,7 @@
 """All tables. A change here needs a migration; a test compares the two."""
 
 from appliance.store.tables.access import link, request, session, token, user
+from appliance.store.tables.backup import backup
 from appliance.store.tables.base import metadata
 from appliance.store.tables.files import arrival, file, file_ids, machine, model, part, profile, quality_issue
 from appliance.store.tables.outbox import inbox, manifest, outbox, outbox_mark, outbox_part
@@ -10,6 +11,7 @@ from appliance.store.tables.predictions import drift, drift_reference, predictio
 __all__ = [
     "alarm",
     "arrival",
+    "backup",
     "delivery",
     "drift",
     "drift_reference",

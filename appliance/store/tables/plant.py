@@ -99,7 +99,7 @@ run = Table(
     Column("outcome", Text),
     word("why", null=True),
     json_("counts"),
-    one_of("kind", "ingest", "predict", "maintain", "sync", "audit"),
+    one_of("kind", "ingest", "predict", "maintain", "sync", "audit", "backup", "drill"),
     one_of("outcome", "done", "skipped", "failed"),
     check("(finished_at IS NULL) = (outcome IS NULL)", "finished"),
     Index("ix_run_kind", "kind", "id"),
