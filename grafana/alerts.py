@@ -187,6 +187,36 @@ RULES: Sequence[Rule] = (
         panel="appliance-box",
     ),
     Rule(
+        uid="appliance-backup",
+        title="The backup is old",
+        # The newest by its number: clocks may have been wrong when one was made.
+        sql="""
+        SELECT now() AS "time", 'backup' AS place, CASE WHEN kept AND good THEN age_seconds ELSE 1e9 END AS value
+        FROM report.backup ORDER BY kept AND good DESC, backup_id DESC LIMIT 1
+        """,
+        beyond=("gt", 172_800),
+        lasting="0s",
+        severity="warning",
+        said="There is no good backup of the last two days; one is due every night.",
+        runbook="`appliance backup` makes one, and says what is in its way: mostly a disk that is not plugged in, or full.",
+        panel="appliance-box",
+    ),
+    Rule(
+        uid="appliance-restore-drill",
+        title="The backup cannot be restored",
+        sql="""
+        SELECT now() AS "time", 'drill' AS place, (outcome = 'failed')::int::float8 AS value FROM report.run
+        WHERE kind = 'drill' AND outcome IN ('done', 'failed') ORDER BY run_id DESC LIMIT 1
+        """,
+        beyond=("gt", 0.5),
+        lasting="0s",
+        severity="critical",
+        said="The newest backup did not come back as it was when it was restored for a trial.",
+        runbook="`appliance backup list` says why. Make another by `appliance backup`, elsewhere if need be, then"
+        " `appliance backup drill`: a good drill ends this, and nothing else does.",
+        panel="appliance-box",
+    ),
+    Rule(
         uid="appliance-scheduler",
         title="The schedule is silent",
         sql="""

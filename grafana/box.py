@@ -153,12 +153,34 @@ DASHBOARD = Dashboard(
                     ),
                 ),
                 (
-                    16,
+                    8,
                     series(
                         "Waiting for the bucket",
                         _curves({"bucket_waiting_bytes": "bytes"}),
                         unit="bytes",
                         help_="Grows while the store is away, and drains when it is back.",
+                    ),
+                ),
+                (
+                    4,
+                    stat(
+                        "Newest backup",
+                        "SELECT age_seconds FROM report.backup WHERE kept AND good ORDER BY backup_id DESC LIMIT 1",
+                        unit="dtdurations",
+                        steps=[(None, GREY), (172_800, ORANGE), (604_800, RED)],
+                        missing="none",
+                        help_="Age of the newest good one; `appliance backup list` has them all.",
+                    ),
+                ),
+                (
+                    4,
+                    stat(
+                        "Last good restore drill",
+                        "SELECT min(drill_age_seconds) FROM report.backup WHERE drill = 'good'",
+                        unit="dtdurations",
+                        steps=[(None, GREY), (172_800, ORANGE), (604_800, RED)],
+                        missing="none",
+                        help_="How long ago a backup was restored for a trial and came out as it was.",
                     ),
                 ),
             ],

@@ -1,7 +1,7 @@
 """Rows that make the condition of an alert true, for a drill; and the way to be rid of them.
 
 They can be mistaken for nothing else: their profiles bear names that no profile can have, their ids are below zero (or,
-for a pass of the schedule, which has to be the newest, beyond all that a sequence will ever give), and no sequence moves.
+for a pass of the schedule or a backup, which has to be the newest, beyond all that a sequence will ever give), and no sequence moves.
 Who drills holds a lock of the session for as long as there are any. So whoever finds such rows and gets the lock has
 found what a killed drill left, and removes it: :func:`sweep`, once a minute by the API.
 """
@@ -94,7 +94,7 @@ def ask(conn: Connection, sql: str, role: str | None) -> tuple[list[str], list[t
 
 _ANY = (
     "SELECT EXISTS (SELECT FROM profile WHERE id < 0) OR EXISTS (SELECT FROM metric WHERE id < 0)"
-    " OR EXISTS (SELECT FROM run WHERE id >= :newest)"
+    " OR EXISTS (SELECT FROM run WHERE id >= :newest) OR EXISTS (SELECT FROM backup WHERE id >= :newest)"
 )
 _REMOVE = (
     # What others may have said of it meanwhile, which would hold it.
@@ -110,6 +110,7 @@ _REMOVE = (
     "DELETE FROM profile WHERE id < 0",
     "DELETE FROM metric WHERE id < 0",
     "DELETE FROM run WHERE id >= :newest",
+    "DELETE FROM backup WHERE id >= :newest",
 )
 
 _PROFILE = text(
@@ -169,6 +170,15 @@ _COPY = text(
 _RUN = text(
     "INSERT INTO run (id, kind, started_at, finished_at, outcome, why) SELECT :id, 'ingest', at, at, 'skipped', 'drill'"
     " FROM (SELECT clock_timestamp() - interval '1 hour' AS at) AS made"
+)
+_DRILL_RUN = text(
+    "INSERT INTO run (id, kind, started_at, finished_at, outcome, why) SELECT :id, 'drill', at, at, 'failed', 'drill'"
+    " FROM (SELECT clock_timestamp() AS at) AS made"
+)
+# In a place that no setting can name.
+_BACKUP = text(
+    "INSERT INTO backup (id, name, place, made_at, bytes, sha256, revision)"
+    " VALUES (:id, 'drill', 'drill', clock_timestamp() - interval '3 days', 0, :hash, 'drill')"
 )
 _NO_FIGURES = text(
     "UPDATE metric SET at = at - interval '1 hour' WHERE at > clock_timestamp() - interval '20 minutes'"
@@ -263,6 +273,14 @@ def _bucket(conn: Connection) -> None:
     conn.execute(_COPY, {"id": _file(conn, profile, 10, 0, _HOUR), "profile": profile})
 
 
+def _backup(conn: Connection) -> None:
+    conn.execute(_BACKUP, {"id": _NEWEST_RUN, "hash": _digest(0)})
+
+
+def _restore_drill(conn: Connection) -> None:
+    conn.execute(_DRILL_RUN, {"id": _NEWEST_RUN + 1})
+
+
 def _scheduler(conn: Connection) -> None:
     conn.execute(_RUN, {"id": _NEWEST_RUN})
 
@@ -291,6 +309,8 @@ _MAKERS: Mapping[str, Callable[[Connection], None]] = {
     "appliance-lag": _lag,
     "appliance-disk": _disk,
     "appliance-bucket": _bucket,
+    "appliance-backup": _backup,
+    "appliance-restore-drill": _restore_drill,
     "appliance-scheduler": _scheduler,
     "appliance-api-errors": _api_errors,
     "appliance-api-silent": _api_silent,

@@ -126,6 +126,21 @@ def copying(conn: Connection, hours: float, *, confirmed: bool = False) -> None:
     )
 
 
+def backed_up(conn: Connection, hours: float, *, damage: str | None = None) -> None:
+    conn.execute(
+        text(
+            "INSERT INTO backup (name, place, made_at, bytes, sha256, revision, damage) VALUES"
+            " (CAST(:h AS text), '/p', now() - make_interval(secs => :s), 1, repeat('0', 64), '0014', :damage)"
+        ),
+        {"h": hours, "s": hours * 3600, "damage": damage},
+    )
+
+
+def drilled(conn: Connection, outcome: str) -> None:
+    query = "INSERT INTO run (kind, started_at, finished_at, outcome) VALUES ('drill', :at, :at, :outcome)"
+    conn.execute(text(query), {"at": NOW, "outcome": outcome})
+
+
 def ran(conn: Connection, kind: str, minutes: float) -> None:
     at = NOW - timedelta(minutes=minutes)
     query = "INSERT INTO run (kind, started_at, finished_at, outcome) VALUES (:kind, :at, :at, 'skipped')"
@@ -194,6 +209,19 @@ CASES: dict[str, Case] = {
     "copies wait for two days": ("bucket", True, lambda c: copying(c, 48)),
     "copies wait for a night": ("bucket", False, lambda c: copying(c, 10)),
     "all was copied": ("bucket", False, lambda c: copying(c, 48, confirmed=True)),
+    "the newest backup is of three days ago": ("backup", True, both(lambda c: backed_up(c, 90), lambda c: backed_up(c, 72))),
+    "a backup was made in the night": ("backup", False, both(lambda c: backed_up(c, 72), lambda c: backed_up(c, 9))),
+    "the newest backup is damaged, the one before is old": (
+        "backup", True, both(lambda c: backed_up(c, 72), lambda c: backed_up(c, 9, damage="other bytes")),
+    ),
+    "all backups are damaged": ("backup", True, lambda c: backed_up(c, 1, damage="other bytes")),
+    "the drill failed": ("restore-drill", True, both(lambda c: drilled(c, "done"), lambda c: drilled(c, "failed"))),
+    "the drill failed, and had nothing to do since": (
+        "restore-drill", True, both(lambda c: drilled(c, "failed"), lambda c: drilled(c, "skipped")),
+    ),
+    "a good drill ended it": (
+        "restore-drill", False, both(lambda c: drilled(c, "failed"), lambda c: drilled(c, "done")),
+    ),
     "files stopped an hour ago": ("scheduler", True, both(lambda c: ran(c, "ingest", 60), lambda c: ran(c, "predict", 1))),
     "predictions stopped": ("scheduler", True, both(lambda c: ran(c, "ingest", 1), lambda c: ran(c, "predict", 60))),
     "both run": ("scheduler", False, both(lambda c: ran(c, "ingest", 1), lambda c: ran(c, "predict", 3))),
