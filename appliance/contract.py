@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from appliance.cells import cast, time_format
 from appliance.errors import ApplianceError, ProfileError
 from appliance.features import dtype
+from appliance.memo import once
 from appliance.profile import Column, Profile
 
 if TYPE_CHECKING:
@@ -53,8 +54,22 @@ def check(profile: Profile) -> None:
         _check_time(profile)
 
 
-def rules(profile: Profile, present: Sequence[str]) -> Iterator[Rule]:
+def rules(profile: Profile, present: Sequence[str]) -> Sequence[Rule]:
     """The rules of the columns that a file has, by their names in code."""
+    return _rules(profile, tuple(present))
+
+
+@once
+def _rules(profile: Profile, present: Sequence[str]) -> Sequence[Rule]:
+    return tuple(_rules_of(profile, present))
+
+
+@once
+def _breaks(profile: Profile, present: Sequence[str]) -> Sequence[pl.Expr]:
+    return [(~rule.holds).alias(str(number)) for number, rule in enumerate(_rules(profile, present))]
+
+
+def _rules_of(profile: Profile, present: Sequence[str]) -> Iterator[Rule]:
     for column in profile.columns:
         if column.name not in present:
             continue
@@ -67,8 +82,9 @@ def rules(profile: Profile, present: Sequence[str]) -> Iterator[Rule]:
 
 def broken(profile: Profile, frame: pl.DataFrame) -> Broken:
     """(rule, column, true where a row breaks it; shape (rows,)) of the rules that any row of a typed frame breaks."""
-    wanted = list(rules(profile, frame.columns))
-    result = frame.select((~rule.holds).alias(str(number)) for number, rule in enumerate(wanted))
+    present = tuple(frame.columns)
+    result = frame.select(_breaks(profile, present))
+    wanted = _rules(profile, present)
     return [(rule.name, rule.column, mask.to_numpy()) for rule, mask in zip(wanted, result, strict=True) if mask.any()]
 
 

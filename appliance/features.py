@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from appliance.errors import ProfileError
+from appliance.memo import once
 from appliance.profile import MACHINE, TIME, Column, Condition, Feature, Limit, Profile, Window
 
 # A category that the profile does not know; only rows that never passed the contract can hold one.
@@ -59,9 +60,7 @@ def feature_frame(profile: Profile, rows: pl.DataFrame, history: pl.DataFrame | 
     ``history`` holds earlier rows of the same machines (``_machine``, ``_time`` and the windowed columns); it only
     feeds window features and is not in the result. A window sees rows up to its own time, late ones included.
     """
-    frame = rows.with_columns(
-        pl.sql_expr(f.sql).cast(pl.Float64).alias(f.name) for f in profile.features if f.sql is not None
-    )
+    frame = rows.with_columns(_derived(profile))
     windows = [f for f in profile.features if f.window is not None]
     return _with_windows(frame, windows, history) if windows else frame
 
@@ -86,8 +85,18 @@ def matrix(profile: Profile, rows: pl.DataFrame, history: pl.DataFrame | None = 
 
 def matrix_of(profile: Profile, featured: pl.DataFrame) -> NDArray[np.float32]:
     """The same from a frame that :func:`feature_frame` gave."""
-    columns = featured.select(e for name in profile.model.inputs for e in _inputs(profile, name))
+    columns = featured.select(_matrix_columns(profile))
     return np.ascontiguousarray(columns.to_numpy(), dtype=np.float32)
+
+
+@once
+def _matrix_columns(profile: Profile) -> list[pl.Expr]:
+    return [expression for name in profile.model.inputs for expression in _inputs(profile, name)]
+
+
+@once
+def _derived(profile: Profile) -> list[pl.Expr]:
+    return [pl.sql_expr(f.sql).cast(pl.Float64).alias(f.name) for f in profile.features if f.sql is not None]
 
 
 def limit_expression(profile: Profile, limit: Limit) -> pl.Expr:

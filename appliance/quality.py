@@ -6,7 +6,7 @@ not judged cell by cell: its cells may stand under the wrong columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -19,6 +19,7 @@ from appliance import contract, headers
 from appliance.batches import WHOLE, Batch
 from appliance.cells import cast, quick, time_format
 from appliance.duplicates import Duplicates
+from appliance.memo import once
 from appliance.names import DEMO, as_demo, is_demo, machine_fault, printable
 from appliance.profile import MACHINE, ROW, TIME, Profile
 from appliance.sentences import DAMAGE, words
@@ -93,7 +94,7 @@ class Checker:
         bad = np.zeros(batch.rows, np.bool_)
         for item in found:
             bad |= item.mask
-        good = typed.filter(pl.Series(~bad))
+        good = typed.filter(pl.Series(~bad)) if bad.any() else typed
         if good.height > contract.FEW_ROWS and (missed := contract.validate(self._profile, good)):
             found += [self._cell(rule, name, _spread(mask, ~bad)) for rule, name, mask in missed]
             bad = np.logical_or.reduce([item.mask for item in found])
@@ -114,8 +115,9 @@ class Checker:
     def _typed(self, batch: Batch) -> tuple[pl.DataFrame, list[_Found]]:
         """The typed frame, and what is wrong with single cells: the first thing that is found of each."""
         frame = batch.frame
+        kinds = frame.schema
         typed = frame.select(
-            quick(c, header, self._profile, frame.schema[header]).alias(c.name) for header, c in self._columns.items()
+            _quick(self._profile, tuple((header, c.name, kinds[header]) for header, c in self._columns.items()))
         )
         # Only cells that the quick way left out need the slow one: most files have few.
         left = {
@@ -123,7 +125,30 @@ class Checker:
             for header, c in self._columns.items()
             if typed[c.name].null_count() > frame[header].null_count()
         }
-        some = np.logical_or.reduce(list(left.values())) if left else np.zeros(batch.rows, np.bool_)
+        found: list[_Found] = []
+        if left:
+            typed, found = self._slowly(batch, typed, left)
+        for (rule, header), mask in batch.faults.items():
+            column = self._columns.get(header)
+            found.append(self._cell(rule, column.name if column else header, mask))
+        found = [item for item in found if item.mask.any()]
+        wrong: dict[str, Mask] = {}
+        for item in found:
+            wrong[item.column] = wrong[item.column] | item.mask if item.column in wrong else item.mask
+        present = [column.name for column in self._profile.columns if column.name in self._headers]
+        if wrong:
+            typed = typed.with_columns(
+                pl.when(pl.Series(~mask)).then(pl.col(name)) for name, mask in wrong.items() if name in self._headers
+            )
+        typed = typed.select(present).insert_column(0, frame[ROW])
+        for rule, name, mask in contract.broken(self._profile, typed):
+            found.append(self._cell(rule, name, mask & ~wrong[name] if name in wrong else mask))
+        return self._with_machine_and_time(typed), found
+
+    def _slowly(self, batch: Batch, typed: pl.DataFrame, left: Mapping[str, Mask]) -> tuple[pl.DataFrame, list[_Found]]:
+        """Fill in what the quick way left out, of the columns and rows that ``left`` names, and find what is wrong there."""
+        frame = batch.frame
+        some = np.logical_or.reduce(list(left.values()))
         casts = {
             c.name: cast(c, header, self._profile, frame.schema[header])
             for header, c in self._columns.items()
@@ -135,22 +160,7 @@ class Checker:
             *(mask.fill_null(False).alias(f"{rule}/{name}") for (rule, name), mask in masks.items()),
         )
         typed = typed.with_columns(typed[name].scatter(np.flatnonzero(some), slow[name]) for name in casts)
-        found = [self._cell(rule, name, _spread(slow[f"{rule}/{name}"].to_numpy(), some)) for rule, name in masks]
-        for (rule, header), mask in batch.faults.items():
-            column = self._columns.get(header)
-            found.append(self._cell(rule, column.name if column else header, mask))
-        found = [item for item in found if item.mask.any()]
-        wrong: dict[str, Mask] = {}
-        for item in found:
-            wrong[item.column] = wrong[item.column] | item.mask if item.column in wrong else item.mask
-        present = [column.name for column in self._profile.columns if column.name in self._headers]
-        typed = typed.with_columns(
-            pl.when(pl.Series(~mask)).then(pl.col(name)) for name, mask in wrong.items() if name in self._headers
-        )
-        typed = typed.select(frame[ROW], *present)
-        for rule, name, mask in contract.broken(self._profile, typed):
-            found.append(self._cell(rule, name, mask & ~wrong[name] if name in wrong else mask))
-        return self._with_machine_and_time(typed), found
+        return typed, [self._cell(rule, name, _spread(slow[f"{rule}/{name}"].to_numpy(), some)) for rule, name in masks]
 
     def _with_machine_and_time(self, typed: pl.DataFrame) -> pl.DataFrame:
         machine, time = self._profile.machine.column, self._profile.time.column
@@ -217,9 +227,11 @@ class Checker:
         self._issues[issue.rule, issue.column] = issue
 
     def _bad(self, batch: Batch, bad: Mask, found: Sequence[_Found]) -> pl.DataFrame:
-        frame = batch.frame.with_columns(batch.mend.alias(MEND)).filter(pl.Series(bad))
+        frame = batch.frame.with_columns(batch.mend.alias(MEND))
+        frame = frame.filter(pl.Series(bad)) if bad.any() else frame.clear()
         times = [name for name, kind in frame.schema.items() if kind.is_temporal()]
-        frame = frame.with_columns(self._written(name, frame.schema[name]) for name in times)
+        if times:
+            frame = frame.with_columns(self._written(name, frame.schema[name]) for name in times)
         return frame.with_columns(pl.Series(REASONS, _reasons(bad, found), dtype=pl.String))
 
     def _written(self, header: str, kind: pl.DataType) -> pl.Expr:
@@ -228,6 +240,12 @@ class Checker:
         if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
             cell = cell.dt.convert_time_zone(self._profile.time.zone)
         return cell.dt.strftime(time_format(self._profile))
+
+
+@once
+def _quick(profile: Profile, cells: Sequence[tuple[str, str, pl.DataType]]) -> list[pl.Expr]:
+    """The quick way for (header, column, type of the cells)."""
+    return [quick(profile.column(name), header, profile, kind).alias(name) for header, name, kind in cells]
 
 
 def describe(profile: Profile, issue: Issue) -> str:

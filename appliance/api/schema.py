@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from appliance.memo import once
 from appliance.profile import Column, Profile
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -68,6 +69,7 @@ def _circumstances(profile: Profile) -> dict[str, Any]:
     return fields
 
 
+@once
 def contract_of_json(profile: Profile) -> Profile:
     """The profile whose contract JSON rows are held to: what a model does not need may be left out of them.
 
