@@ -88,7 +88,7 @@ def settings(tmp_path: Path, dsn: str, airflow_dsn: str) -> Settings:
     return settings_of(tmp_path, dsn, airflow_dsn=airflow_dsn)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def box(tmp_path_factory: pytest.TempPathFactory, embedded_cluster: Cluster) -> Iterator[Settings]:
     """A box whose Airflow can be reached at a free port, and is not set up yet."""
     ours, name = embedded_cluster.create(), f"airflow_{next(_numbers)}"
@@ -100,7 +100,7 @@ def box(tmp_path_factory: pytest.TempPathFactory, embedded_cluster: Cluster) -> 
     embedded_cluster.drop(ours)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def first(box: Settings) -> First:
     """That box is set up from here on."""
     first = First(Ready(), [], set())

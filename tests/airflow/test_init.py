@@ -136,6 +136,7 @@ def test_a_killed_schedulers_work_is_free_at_once(store: Engine) -> None:
             connection.execute(text("INSERT INTO job (job_type, state) VALUES (:kind, 'running')"), values)
         database.end_schedulers(connection)
         states = dict(connection.execute(text("SELECT job_type, state FROM job")).all())
+        connection.execute(text("DELETE FROM job"))  # no scheduler of this box ever ran
     assert states == {"SchedulerJob": "failed", "TriggererJob": "running"}
 
 
