@@ -55,7 +55,8 @@ test-box: $(STAMP) ## Boot a Debian and test on it what needs a whole machine; a
 test-schedule: $(STAMP) ## Run the box under a real scheduler for minutes, and kill it in the middle
 	$(BIN)/python -m pytest -m schedule $(ARGS)
 
-soak: faults ## The long counts: a kill at every call, Debian 13, and thirty power cuts (seed: APPLIANCE_BOX_SEED)
+soak: faults ## The long counts: a kill at every call, all examples, Debian 13, thirty power cuts (seed: APPLIANCE_BOX_SEED)
+	APPLIANCE_TESTS_LONG=1 $(MAKE) test
 	APPLIANCE_BOX_DEBIAN=13 APPLIANCE_BOX_POWER_CUTS=30 $(BIN)/python -m pytest -m box --capture=no $(ARGS)
 
 faults: $(STAMP) ## Kill passes at every mutating call, and count rows afterwards (EVERY=3: at one of three)

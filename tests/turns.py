@@ -15,12 +15,13 @@ _TOGETHER = ("tests/airflow/", "tests/dags/", "tests/ui/browser/")
 _FIRST = (
     "tests/demo/",
     *_TOGETHER,
-    "tests/sync/",
-    "tests/notify/",
-    "tests/grafana/",
-    "tests/road/",
+    "tests/unit/model/",
+    "tests/unit/bench/",
     "tests/ui/",
     "tests/api/",
+    "tests/sync/",
+    "tests/unit/store/",
+    "tests/cli/",
 )
 
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
+from tests import counts
 from tests.api.conftest import People, running_tcp
 
-EXAMPLES_EACH = 8  # about 200 in all
+EXAMPLES_EACH = 8 if counts.LONG else 3  # about 200 in all, or 80
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])

@@ -27,7 +27,7 @@ from appliance.errors import Forbidden, Unauthorized
 from appliance.settings import Settings
 from appliance.store import alarms, sessions, users
 from appliance.store.engine import transaction
-from tests import profiles
+from tests import counts, profiles
 from tests.api.conftest import People, Shelf, box, browser, running, running_tcp
 from tests.api.test_serve import await_ready, served
 from tests.unit.store import made
@@ -744,7 +744,9 @@ def test_forms_that_are_none_are_refused_in_a_sentence(tab: Browser) -> None:
 
 
 def test_no_form_makes_the_api_fail(tab: Browser) -> None:
-    @hypothesis_settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @hypothesis_settings(
+        max_examples=counts.examples(60), deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(
         st.sampled_from(
             ["/sign-in", "/welcome/x", "/welcome/%00", "/account/password", "/sign-out", "/account/sessions"]

@@ -24,7 +24,7 @@ from appliance.api.submit import submit_together
 from appliance.api.wire import Ask
 from appliance.profile import MACHINE, ROW, TIME
 from appliance.settings import Settings
-from tests import profiles
+from tests import counts, profiles
 from tests.api.conftest import People, Shelf
 from tests.api.test_openapi import rows
 from tests.api.test_predict import FAILING, MILL, PUMP, PUMP_ROW, stored
@@ -250,7 +250,7 @@ def _asked(draw: st.DrawFn, name: str) -> tuple[dict[str, Any], datetime]:
 
 
 @pytest.mark.parametrize("name", ["milling", "pump"])
-@hypothesis(max_examples=30, deadline=None)
+@hypothesis(max_examples=counts.examples(30), deadline=None)
 @given(data=st.data())
 def test_checked_together_or_alone_is_the_same(name: str, data: st.DataObject) -> None:
     profile = profiles.load(name)

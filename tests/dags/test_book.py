@@ -17,6 +17,7 @@ from appliance import pipeline, runs
 from appliance.errors import ApiAway, Conflict, DiskTrouble, SettingError, StoreAway
 from appliance.store import engine as engines
 from appliance.store import runs as book
+from tests import counts
 from tests.dags.conftest import ROOT
 from tests.road.conftest import Road
 
@@ -188,7 +189,9 @@ OUTCOMES = st.lists(st.sampled_from(["done", "failed", "skipped", "passing"]), m
 
 
 @given(OUTCOMES)
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=counts.examples(25), deadline=None
+)
 def test_failing_and_working_are_told_in_turn(engine: Engine, outcomes: list[str]) -> None:
     """Never twice the same in a row; and whoever reads the last event knows how things stand."""
     with engines.transaction(engine) as connection:

@@ -16,6 +16,7 @@ from appliance import bundle, dropfolder, glance, intake, shelf
 from appliance.errors import ApplianceError, SettingError, StoreAway
 from appliance.store import engine as engines
 from appliance.store import journal, ledger
+from tests import counts
 from tests.conftest import Cluster
 from tests.dags.conftest import ROOT
 from tests.dags.test_files import HEAVY
@@ -30,7 +31,9 @@ PLACES = st.sampled_from(["", "milling", "pump", "milling/mill-1", "milling/.hid
     st.lists(st.tuples(PLACES, NAMES, st.sampled_from(["file", "folder", "link", "pipe"])), max_size=6),
     st.sets(st.sampled_from(["milling", "pump"])),
 )
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=counts.examples(60), deadline=None
+)
 def test_it_sees_what_the_real_look_sees(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, str, str]], served: set[str]
 ) -> None:

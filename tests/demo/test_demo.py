@@ -8,14 +8,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
 from appliance import bundle, signing
-from tests import small_models
+from tests import counts, small_models
 from tests.conftest import open_folder
 from tests.datasets import dataset
 
@@ -25,10 +25,14 @@ KEYS = {
 }  # fmt: skip
 
 
-def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+# The demo, with fewer rows to train on.
+SMALL = "from appliance import cli, demo; demo.TRAINING_ROWS = 5_000; cli.main()"
+
+
+def _start(folder: Path, *arguments: str, program: Sequence[str] = ("-m", "appliance")) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("APPLIANCE_")}
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "appliance", "demo", "--folder", str(folder), "--port", "0", *arguments],
+        [sys.executable, "-u", *program, "demo", "--folder", str(folder), "--port", "0", *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -36,8 +40,8 @@ def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _once(folder: Path, *arguments: str) -> tuple[dict[str, object], str]:
-    demo = _start(folder, "--once", "--json", *arguments)
+def _once(folder: Path, *arguments: str, program: Sequence[str] = ("-m", "appliance")) -> tuple[dict[str, object], str]:
+    demo = _start(folder, "--once", "--json", *arguments, program=program)
     out, err = demo.communicate(timeout=240)
     assert demo.returncode == 0, err
     result: dict[str, object] = json.loads(out.splitlines()[-1])
@@ -109,7 +113,8 @@ def _gone(processes: list[psutil.Process], seconds: float) -> bool:
 
 
 def test_from_nothing_to_an_exact_accounting_and_again(open_path: Path) -> None:
-    first, said = _once(open_path / "demo")
+    program = ("-m", "appliance") if counts.LONG else ("-c", SMALL)
+    first, said = _once(open_path / "demo", program=program)
     assert set(first) >= KEYS | {"precision", "recall"}
     assert "training on them" in said
     assert first["rows_in"] == first["rows_good"] + first["rows_bad"]  # type: ignore[operator]

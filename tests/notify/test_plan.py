@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from appliance import notify_plan
 from appliance.notify_causes import Waiting
 from appliance.notify_plan import HOUR, NEWS, ONE_BY_ONE, Letter
+from tests import counts
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -67,7 +68,7 @@ happenings = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=counts.examples(60), deadline=None)
 @given(
     per_hour=st.integers(1, 15),
     happenings=happenings,

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from appliance.api import schema
 from appliance.client import Client
 from appliance.profile import Column, Profile
-from tests import profiles
+from tests import counts, profiles
 from ui import form
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -133,7 +133,7 @@ def drawn(profile: dict[str, Any], values: dict[str, Any]) -> AppTest:
 
 
 @pytest.mark.parametrize("name", profiles.NAMES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=counts.examples(25), deadline=None)
 @given(data=st.data())
 def test_a_row_comes_back_out_of_its_form(name: str, data: st.DataObject) -> None:
     profile = dumped(profiles.load(name))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from appliance.errors import BundleRefused
 from appliance.scorer import Scorer
-from tests import small_models
+from tests import counts, small_models
 from tests.profiles import load
 
 
@@ -30,7 +30,7 @@ def test_shapes_types_and_ranges(name: str) -> None:
 
 
 @given(cuts=st.lists(st.integers(0, 800), max_size=6), threads=st.integers(1, 2))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=counts.examples(40))
 def test_a_row_scores_the_same_in_any_company(cuts: list[int], threads: int) -> None:
     data, _, model_bytes = small_models.small_forest("milling", trees=101)  # enough trees to be shared among threads
     scorer = Scorer(model_bytes, data.profile, threads=threads)

@@ -12,7 +12,7 @@ from appliance import profile as profiles
 from appliance.errors import TrainingFailed
 from appliance.profile import Profile
 from model import forest
-from tests import small_models
+from tests import counts, small_models
 from tests.profiles import changed, load, text
 
 
@@ -46,7 +46,7 @@ def test_probabilities_never_leave_zero_to_one() -> None:
         assert predicted.min() > 1 - 1e-4
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=counts.examples(5), deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_same_seed_gives_the_same_forest(seed: int) -> None:
     data = small_models.training_data(load("pump"))

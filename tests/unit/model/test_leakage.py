@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from appliance import features
 from appliance.profile import MACHINE, ROW
 from model import export, forest
-from tests import small_models
+from tests import counts, small_models
 from tests.profiles import load
 
 
@@ -52,7 +52,7 @@ def test_labels_and_modes_never_reach_the_matrix(name: str) -> None:
     assert np.array_equal(features.matrix(profile, flipped), wanted, equal_nan=True)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=counts.examples(15), deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_row_is_judged_by_itself_whatever_stands_around_it(seed: int) -> None:
     data, model, _ = small_models.small_forest("milling")

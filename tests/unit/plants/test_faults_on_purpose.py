@@ -13,6 +13,7 @@ from appliance.errors import UsageError
 from appliance.profile import Profile
 from model import faults
 from model.plants import PLANTS, csv_bytes
+from tests import counts
 from tests.unit.plants.oracle import Unreadable, bad_rows, known_cells
 
 PROMISED = [
@@ -105,7 +106,7 @@ def test_the_sound_files_are_sound(sound: tuple[bytes, Profile]) -> None:
 
 @pytest.mark.parametrize("name", faults.FAULTS)
 @pytest.mark.parametrize("file", FILES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=counts.examples(25), deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_a_fault_spoils_what_it_says(file: str, name: str, seed: int) -> None:
     data, profile = FILES[file]

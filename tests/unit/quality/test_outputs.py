@@ -20,7 +20,7 @@ from appliance.profile import Profile
 from appliance.quality import Checker
 from appliance.reader import open_file
 from appliance.spreadsheet import inert, inert_cells, is_formula, original, original_cells
-from tests import profiles
+from tests import counts, profiles
 from tests.unit.quality.made import NOW, one_column
 
 PUMP = profiles.load("pump")
@@ -181,7 +181,7 @@ def test_rows_that_nobody_named_a_file_for_correct_none(tmp_path: Path) -> None:
         max_size=8,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=counts.examples(60), deadline=None)
 def test_any_cell_goes_out_and_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, separator: str, table: list[tuple[str, str]]
 ) -> None:
@@ -210,7 +210,7 @@ def test_any_cell_goes_out_and_comes_back_as_it_was(
         st.text(st.one_of(st.sampled_from("'=+-@\t\r 1.,eE＝"), st.characters(codec="utf-8")), max_size=6), min_size=1
     )
 )
-@settings(max_examples=300)
+@settings(max_examples=counts.examples(300))
 def test_an_inert_cell_is_no_formula_and_is_taken_back_exactly(cells: list[str]) -> None:
     for cell in cells:
         assert not is_formula(inert(cell))

@@ -15,13 +15,14 @@ from appliance.store import queries
 from appliance.store.engine import transaction
 from appliance.store.search import Bin, PredictionFilter
 from appliance.store.writer import write_predictions
+from tests import counts
 from tests.unit.store import made
 from tests.unit.store.test_queries import TIMES, every_row, filled, filters, fits  # noqa: F401 - a fixture
 
 
 @example(PredictionFilter(), "day", "Europe/Berlin")
 @example(PredictionFilter(from_=TIMES[2], failing=True), "hour", "Asia/Kathmandu")
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=counts.examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     wanted=filters,
     by=st.sampled_from(["hour", "day"]),

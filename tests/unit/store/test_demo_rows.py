@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from appliance.store import accounts, alarms, demo_rows, ledger, models, writer
+from tests import counts
 from tests.unit.store import made
 from tests.unit.store.made import Plant
 
@@ -117,7 +118,7 @@ def removal(conn: Connection, rows: int, files: int) -> Iterator[str]:
 
 
 @settings(
-    max_examples=12,
+    max_examples=counts.examples(12),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )
