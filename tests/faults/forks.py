@@ -20,6 +20,7 @@ from appliance.errors import ApplianceError
 from appliance.settings import Settings
 from tests.faults import bodies, tracer
 from tests.faults.calls import Call
+from tests.sync import quick
 
 _PR_SET_PDEATHSIG = 1
 # What the product would otherwise import, and compile, in each child anew.
@@ -31,6 +32,7 @@ def main() -> None:
     signal.signal(signal.SIGALRM, _too_long)
     for name in _LAZY:
         importlib.import_module(name)
+    quick.clients()
     # Nothing of this is garbage; looking for some in each child would copy all pages of this process.
     gc.collect()
     gc.freeze()

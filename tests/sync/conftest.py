@@ -19,7 +19,7 @@ from appliance.settings import Settings
 from appliance.store import alarms, ledger, parts
 from appliance.store import engine as engines
 from tests.sync import proxy as proxies
-from tests.sync import stores
+from tests.sync import quick, stores
 from tests.sync.proxy import Proxy
 from tests.sync.stores import KEYS, Store
 from tests.unit.store import made
@@ -40,6 +40,7 @@ def _alone() -> Iterator[None]:
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.delenv(name, raising=False)
+        quick.clients()
         yield
 
 
