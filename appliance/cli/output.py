@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -25,8 +26,10 @@ def say(text: str) -> None:
 
 
 def hint(text: str) -> None:
-    """Something beside the result: standard error, so that results can be piped."""
-    print(text, file=sys.stderr)  # noqa: T201
+    """Something beside the result: standard error, so that results can be piped. A log that takes no more, as on a full
+    disk, keeps nobody from the work."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)  # noqa: T201
 
 
 def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
