@@ -10,11 +10,11 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 # Folders whose tests share what takes long to set up.
-_TOGETHER = ("tests/airflow/", "tests/dags/", "tests/ui/browser/")
+TOGETHER = ("tests/airflow/", "tests/dags/", "tests/ui/browser/")
 # Longest first; all others in the order of their names.
-_FIRST = (
+FIRST = (
     "tests/demo/",
-    *_TOGETHER,
+    *TOGETHER,
     "tests/unit/model/",
     "tests/unit/bench/",
     "tests/ui/",
@@ -38,8 +38,8 @@ class Turns(LoadFileScheduling):  # type: ignore[misc]
 
 def turn(nodeid: str) -> str:
     """What is given to a worker at once."""
-    return next((folder for folder in _TOGETHER if nodeid.startswith(folder)), nodeid.split("::", 1)[0])
+    return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.split("::", 1)[0])
 
 
 def rank(nodeid: str) -> int:
-    return next((number for number, folder in enumerate(_FIRST) if nodeid.startswith(folder)), len(_FIRST))
+    return next((number for number, folder in enumerate(FIRST) if nodeid.startswith(folder)), len(FIRST))
