@@ -50,7 +50,7 @@ test: $(STAMP) ## Pass the tests that this machine permits
 	$(BIN)/python -m pytest -m "not faults and not box and not schedule" --numprocesses 2 --dist loadfile $(ARGS)
 
 test-box: $(STAMP) ## Boot a Debian and test on it what needs a whole machine; as root (DEBIAN=12 or 13)
-	APPLIANCE_BOX_DEBIAN=$(DEBIAN) $(BIN)/python -m pytest -m box $(ARGS)
+	APPLIANCE_BOX_DEBIAN=$(DEBIAN) $(BIN)/python -m pytest -m box --numprocesses 2 --dist loadfile $(ARGS)
 
 test-schedule: $(STAMP) ## Run the box under a real scheduler for minutes, and kill it in the middle
 	$(BIN)/python -m pytest -m schedule $(ARGS)

@@ -1,16 +1,19 @@
 """Boxes for tests. ``fresh_box`` is one of the test's own; ``box`` is shared by the tests of a module.
 
-``installed`` is what the playbook made of a fresh Debian, once a session: ``Box.made(installed.image)`` is a copy of it.
+``installed`` is what the playbook made of a fresh Debian, once a session: ``Box.made(installed.image)`` is a copy of it,
+and ``desk`` one of the folder from which it was set up.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.box import base, leftovers, permits
+from tests.box import base, leftovers, permits, sharing
 from tests.box.box import Box
 from tests.box.disk import Image
 from tests.box.host import Lacking
@@ -31,9 +34,22 @@ def image() -> Image:
 
 @pytest.fixture(scope="session")
 def installed(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    """A box that the playbook set up, switched off; some minutes."""
-    with set_up(image, tmp_path_factory.mktemp("desk")) as made:
+    """A box that the playbook set up, switched off; some minutes. Workers side by side share one."""
+    shared = (
+        tmp_path_factory.getbasetemp().parent
+        if "PYTEST_XDIST_WORKER" in os.environ
+        else tmp_path_factory.mktemp("made")
+    )
+    with sharing.once(shared / "installed", Installed, lambda: set_up(image, tmp_path_factory.mktemp("desk"))) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def desk(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy for the tests of a module: a :class:`Playbook` writes there which box it is about."""
+    folder = tmp_path_factory.mktemp("desk") / "desk"
+    shutil.copytree(installed.desk, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

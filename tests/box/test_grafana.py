@@ -5,7 +5,6 @@ door to the API. What Grafana itself makes of them is not tried here.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +19,7 @@ from tests.box.installed import Installed
 from tests.box.playbook import Playbook
 from tests.box.test_playbook import DECLARED
 
-pytestmark = [
-    pytest.mark.box,
-    pytest.mark.skipif(
-        not os.environ.get("APPLIANCE_BOX_GRAFANA"),
-        reason="APPLIANCE_BOX_GRAFANA is not set: the role grafana was not tried on a box yet.",
-    ),
-]
+pytestmark = pytest.mark.box
 
 PROGRAM = r"""#!/usr/bin/python3
 # A stand-in for Grafana's program: says what it was told, asks the database as it was told, sends an alert.
@@ -97,11 +90,11 @@ def package(folder: Path, version: str = "13.2.3") -> Path:
 
 
 @pytest.fixture(scope="module")
-def playbook(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playbook]:
+def playbook(installed: Installed, desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playbook]:
     with Box.made(installed.image) as box:
         box.start()
         made.back(box)
-        playbook = Playbook(box, installed.desk)
+        playbook = Playbook(box, desk)
         source = package(tmp_path_factory.mktemp("package"))
         # What else the playbook does was done when this box was set up.
         first = playbook.run("-e", f"grafana_source={source}", "--tags", "postgres,grafana")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,7 @@ EndSection
 
 
 @pytest.fixture(scope="module")
-def playbook(installed: Installed) -> Iterator[Playbook]:
+def playbook(installed: Installed, desk: Path) -> Iterator[Playbook]:
     with Box.made(installed.image) as box:
         box.start()
         made.back(box)
@@ -75,7 +76,7 @@ def playbook(installed: Installed) -> Iterator[Playbook]:
         box.run("mkdir -p /etc/X11/xorg.conf.d && cat > /etc/X11/xorg.conf.d/50-stand-in.conf", given=MONITOR)
         box.run("cat > /usr/local/lib/stand-in.py", given=SERVER)
         serve(box)
-        playbook = Playbook(box, installed.desk, **NAMES, kiosk_screen=True)
+        playbook = Playbook(box, desk, **NAMES, kiosk_screen=True)
         playbook.run("--tags", "kiosk")
         yield playbook
 

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import host, lan, made
+from tests.box import host, made
 from tests.box.box import Box
-from tests.box.disk import Image
 from tests.box.installed import ROWS, Installed
 from tests.box.playbook import NAMES, Playbook
 
@@ -40,11 +39,11 @@ HAND_OVER = {"files": 1}
 
 
 @pytest.fixture(scope="module")
-def playbook(installed: Installed) -> Iterator[Playbook]:
+def playbook(installed: Installed, desk: Path) -> Iterator[Playbook]:
     with Box.made(installed.image) as box:
         box.start()
         made.back(box)
-        yield Playbook(box, installed.desk, **NAMES)
+        yield Playbook(box, desk, **NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -239,21 +238,3 @@ def test_power_cuts_while_files_stream_in_lose_and_double_nothing(playbook: Play
     made.back(box)
     exact(box)
     assert box.state() == ("running", [])
-
-
-def test_a_run_that_was_killed_anywhere_is_finished_by_the_next(
-    image: Image, installed: Installed, tmp_path: Path
-) -> None:
-    tasks = installed.first.tasks
-    at = random.Random(SEED).randrange(2, len(tasks))
-    print(f"\nkilled at task {at} of {len(tasks)}, {tasks[at - 1]!r}; APPLIANCE_BOX_SEED={SEED}")
-    with Box.made(image) as box:
-        box.start()
-        playbook = Playbook(box, tmp_path)
-        playbook.run(kill_at=at)
-        again = playbook.run()
-        assert again.counts["failed"] == 0
-        assert made.ready(box)[0] == 200
-        assert playbook.run().changes == []
-        # Nobody named it, so it goes by its address, and its certificate too.
-        assert lan.met(box.address, box.address).ask("/screens/_stcore/health", name=box.address).text == "ok"

@@ -31,11 +31,11 @@ EXPOSURE = 1.5
 
 
 @pytest.fixture(scope="module")
-def playbook(installed: Installed) -> Iterator[Playbook]:
+def playbook(installed: Installed, desk: Path) -> Iterator[Playbook]:
     with Box.made(installed.image) as box:
         box.start()
         made.back(box)
-        yield Playbook(box, installed.desk, **NAMES)
+        yield Playbook(box, desk, **NAMES)
 
 
 @pytest.fixture(scope="module")
