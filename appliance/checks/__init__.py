@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from appliance.checks import (
+    archive,
     audit,
     backlog,
     backup,
@@ -51,6 +52,7 @@ CHECKS = (
     bucket,
     audit,
     backup,
+    archive,
 )
 
 

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class Archiving:
+    """Of the log of changes. ``failing``: the newest part could not be copied; ``idle``: since the newest that was, or
+    since figures are kept."""
+
+    failing: bool
+    idle: timedelta
+
+
+def archiving(conn: Connection) -> Archiving | None:
+    """How copying PostgreSQL's log of changes away stands; None where it is not copied."""
+    row = conn.execute(
+        text(
+            "SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) AS failing,"
+            " clock_timestamp() - coalesce(last_archived_time, stats_reset) AS idle FROM pg_stat_archiver"
+            " WHERE current_setting('archive_mode') <> 'off'"
+        )
+    ).first()
+    return None if row is None else Archiving(row.failing, row.idle)
 
 
 def passes(conn: Connection) -> list[dict[str, Any]]:
