@@ -42,6 +42,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.say(200, json.load(urllib.request.urlopen(request, timeout=30)))
     def say(self, status, answer):
         self.send_response(status)
+        self.send_header("content-type", "application/json; charset=UTF-8")
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
     def log_message(self, *_): pass
