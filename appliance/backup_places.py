@@ -65,11 +65,6 @@ def of(settings: Settings) -> Place:
             return InFolder(Path(folder), settings.backup_mount)
 
 
-def name_of(settings: Settings) -> str:
-    """What the ledger calls the place that the settings name; '' where they name none."""
-    return bucket.place(settings) if settings.backup_to == "s3" else settings.backup_to or ""
-
-
 class InFolder:
     def __init__(self, folder: Path, mount: Path | None = None) -> None:
         self.name = str(folder)

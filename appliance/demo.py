@@ -221,6 +221,8 @@ def _settings(folder: Path, dsn: str, wishes: Wishes, more: Mapping[str, Any]) -
         schedule="airflow" if wishes.airflow else "other",
         settle_seconds=0.2 if wishes.once else 1.0,
         site="demo",
+        # For who tries `appliance backup`; nothing makes one by itself here.
+        backup_to=str(folder.absolute() / "backups"),
         **more,
     )
 
@@ -238,6 +240,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "APPLIANCE_SCHEDULE": settings.schedule,
         "APPLIANCE_SETTLE_SECONDS": str(settings.settle_seconds),
         "APPLIANCE_SITE": settings.site,
+        "APPLIANCE_BACKUP_TO": settings.backup_to or "",
         "APPLIANCE_LOG_LEVEL": "warning",
     }
 
@@ -310,7 +313,7 @@ def _await_api(box: pipeline.Box, api: subprocess.Popen[bytes], log: Path) -> No
 @contextmanager
 def _own(folder: Path) -> Iterator[Path]:
     """The demo's folder, for one demo at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "backups").mkdir(parents=True, exist_ok=True)
     with durable.exclusive(folder / "lock", Conflict(f"A demo is running in {folder}.", "Stop it, or say --folder.")):
         yield folder.resolve()
 

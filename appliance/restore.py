@@ -14,16 +14,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance import backup, backup_files, backup_manifest, backup_places, durable, restore_files, room, units
+from appliance import (
+    backup,
+    backup_files,
+    backup_manifest,
+    backup_places,
+    backup_state,
+    durable,
+    restore_files,
+    room,
+    units,
+)
 from appliance.backup_manifest import Read
 from appliance.backup_places import InFolder
-from appliance.errors import BackupTrouble, SettingError
+from appliance.errors import BackupTrouble
 from appliance.settings import Settings
 from appliance.store import dump, migrations, principals, refill
 from appliance.store import engine as engines
 from appliance.store.rows import Role, Source
 
-PLAN = "restore.json"
 _MIB = 1 << 20
 # What runs on a box and has to rest; the proxy and Grafana may go on.
 _OURS = "appliance"
@@ -68,7 +77,7 @@ def run(
     """Restore a backup (a folder, or a name in the place of the settings). BackupTrouble, and nothing changed, where it
     cannot be."""
     with backup.exclusive(settings):
-        if not dry_run and (pending := _pending(settings)):
+        if not dry_run and (pending := backup_state.plan(settings)):
             _finish(settings, pending)
             return Restored(name=pending["name"], finished=True, notes=_next_steps(settings, secrets=True))
         with _folder(settings, given) as folder:
@@ -89,16 +98,10 @@ def run(
     return done
 
 
-def pending(settings: Settings) -> str:
-    """The name of a backup whose restore was broken off in its last step, '' where there is none."""
-    found = _pending(settings)
-    return str(found["name"]) if found else ""
-
-
 def forget(settings: Settings) -> list[str]:
     """Remove what the restore before left of the time before it; the names of the databases."""
     with backup.exclusive(settings):
-        if _pending(settings):
+        if backup_state.plan(settings):
             raise BackupTrouble("in_use", "A restore was broken off.", "Call `appliance restore` to have it finished.")
         names = [refill.named(dsn) for dsn in backup.databases(settings).values()]
         with refill.administrator(settings.require_dsn()) as admin:
@@ -138,13 +141,13 @@ def _bring(
     except BaseException:
         _undo(settings, plan)
         raise
-    durable.write(settings.backups / PLAN, json.dumps(plan).encode(), 0o600)
+    durable.write(settings.backups / backup_state.PLAN, json.dumps(plan).encode(), 0o600)
     try:
         _finish(settings, plan)
     except BackupTrouble:
         # The databases were not renamed, and nothing else was begun.
         _undo(settings, plan)
-        (settings.backups / PLAN).unlink()
+        (settings.backups / backup_state.PLAN).unlink()
         raise
     done.files = [target for _, target in plan["folders"] + plan["files"]]
     done.notes += _next_steps(settings, secrets=bool(secrets))
@@ -155,7 +158,7 @@ def _finish(settings: Settings, plan: dict[str, Any]) -> None:
     with refill.administrator(settings.require_dsn()) as admin:
         refill.swap(admin, plan["databases"])
     restore_files.put(plan)
-    (settings.backups / PLAN).unlink()
+    (settings.backups / backup_state.PLAN).unlink()
     durable.sync_folder(settings.backups)
 
 
@@ -316,13 +319,3 @@ def _next_steps(settings: Settings, *, secrets: bool) -> list[str]:
         if not secrets:
             notes.append("Airflow's keys are those of this box: `appliance airflow password` makes a new password.")
     return notes
-
-
-def _pending(settings: Settings) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((settings.backups / PLAN).read_bytes())
-    except FileNotFoundError:
-        return {}
-    except PermissionError:
-        raise SettingError(f"{settings.backups} cannot be read.", "Call this as the box's administrator.") from None
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from appliance import backup_places, restore
+from appliance import backup_state
 from appliance.checks.base import Context, Fault, long
 from appliance.errors import SettingError
 from appliance.store import backups, runs
@@ -22,7 +22,7 @@ def check(context: Context) -> list[Fault]:
             found.append(Fault("backup", "warning", said, "Set backup_to; docs/backup.md shows how."))
         return found
     with context.transaction() as connection:
-        there = backups.there(connection, backup_places.name_of(context.settings))
+        there = backups.there(connection, backup_state.place_name(context.settings))
         failed = runs.failures(connection, "drill", "", 1)
         first = runs.first(connection)
     good = next((kept for kept in there if kept.damage is None), None)
@@ -50,7 +50,7 @@ def check(context: Context) -> list[Fault]:
 
 def _broken_off(context: Context) -> list[Fault]:
     try:
-        name = restore.pending(context.settings)
+        name = backup_state.pending(context.settings)
     except SettingError:
         return []  # of who may not look there, nobody expects to know
     if not name:

@@ -144,6 +144,7 @@ def restore(
     as_json: JsonFlag = False,
 ) -> None:
     """Bring a backup back, here or onto a fresh box; all of it or nothing. Services have to be stopped."""
+    from appliance import backup_state
     from appliance import restore as restoring
 
     found = settings.load()
@@ -156,7 +157,7 @@ def restore(
         else:
             say(f"Removed: {', '.join(gone)}." if gone else "Nothing of an earlier restore is left.")
         return
-    if file is None and not restoring.pending(found):
+    if file is None and not backup_state.pending(found):
         raise UsageError("Which backup?", "`appliance backup list` names them; a folder will do as well.")
     done = restoring.run(
         found, file or "", dry_run=dry_run, identity=identity, with_settings=with_settings, signed_by=signed_by

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import backup_drill, restore
+from appliance import backup_drill, backup_state
 from appliance.backup_drill import Drilled
 from appliance.checks import Context, Fault
 from appliance.checks import backup as check
@@ -84,5 +84,5 @@ def test_what_is_not_backed_up_and_what_is_old_is_said(stage: Stage, boxes: Boxe
 def test_a_restore_that_was_broken_off_is_a_fault(stage: Stage) -> None:
     stage.backup()
     drill(stage)
-    (stage.settings.backups / restore.PLAN).write_text('{"name": "appliance-north-1", "databases": []}')
+    (stage.settings.backups / backup_state.PLAN).write_text('{"name": "appliance-north-1", "databases": []}')
     assert [(fault.name, fault.severity) for fault in faults(stage)] == [("restore", "fault")]

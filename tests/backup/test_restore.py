@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance import backup, backup_drill, restore, restore_files, statements
+from appliance import backup, backup_drill, backup_state, restore, restore_files, statements
 from appliance.errors import BackupTrouble
 from appliance.store import dump, migrations, refill
 from appliance.store import engine as engines
@@ -92,7 +92,7 @@ def test_somebody_who_comes_at_the_last_moment_stops_it(stage: Stage, monkeypatc
         monkeypatch.setattr(refill, "swap", late)
         with pytest.raises(BackupTrouble, match="Somebody uses"):
             restore.run(stage.settings, done.name)
-    assert restore.pending(stage.settings) == ""
+    assert backup_state.pending(stage.settings) == ""
     assert stage.rows("SELECT count(*) FROM token") == [(0,)]
     with refill.administrator(stage.settings.require_dsn()) as admin:
         name = refill.named(stage.settings.require_dsn())
