@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from appliance import bundle, demo_rows, outbox, pipeline, signing
+from appliance import backup as backing
+from appliance import backup_drill, bundle, demo_rows, outbox, pipeline, signing
+from appliance import restore as restoring
 from appliance.api.state import Api
 from appliance.predict import predict_part
 from appliance.serving import Models
@@ -45,6 +47,22 @@ def remove_demo_rows(settings: Settings) -> dict[str, Any]:
 def sync(settings: Settings) -> dict[str, Any]:
     """`appliance sync --once`."""
     return outbox.once(pipeline.open_box(settings), flush=True).as_dict()
+
+
+def backup(settings: Settings) -> dict[str, Any]:
+    """`appliance backup`."""
+    return backing.once(pipeline.open_box(settings)).as_dict()
+
+
+def drill(settings: Settings) -> dict[str, Any]:
+    """`appliance backup drill`."""
+    return backup_drill.once(pipeline.open_box(settings)).as_dict()
+
+
+def restore(settings: Settings, name: str) -> dict[str, Any]:
+    """`appliance restore NAME`."""
+    done = restoring.run(settings, name)
+    return {"name": done.name, "finished": done.finished}
 
 
 def nothing(settings: Settings) -> dict[str, Any]:

@@ -76,6 +76,14 @@ class Killer:
     ) -> None:
         self._runners, self._boxes, self._say, self._figures, self._every = runners, boxes, say, figures, every
 
+    def seldom(self) -> Killer:
+        """At one call of ten at most: for what makes hundreds by the programs that it starts, and takes seconds."""
+        return Killer(self._runners, self._boxes, self._say, self._figures, max(self._every, 10))
+
+    def on_one(self) -> Killer:
+        """The same, one after the other."""
+        return Killer(self._runners[:1], self._boxes, self._say, self._figures, max(self._every, 10))
+
     def demand_the_same(self, journey: Journey) -> None:
         """Whenever it is killed, what the schedule does next leaves exactly what it leaves without a kill."""
         wanted = undisturbed(self._runners[0], self._boxes, journey)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.faults import calls
 from tests.faults.calls import Call
@@ -97,12 +98,24 @@ def _follow(pid: int, stop_at: int, at_stop: AtStop, deadline: float) -> Ended:
                 ended.made.append(call)
                 if len(ended.made) == stop_at and not at_stop(call):
                     ended.killed_by = ended.made.pop()
-                    os.kill(pid, signal.SIGKILL)
+                    _kill_all(pid)
                     continue
         elif status >> 16 == 0 and os.WSTOPSIG(status) not in (signal.SIGSTOP, signal.SIGTRAP):
             give = os.WSTOPSIG(status)
         with suppress(ProcessLookupError):
             _ptrace(_CONT, task, give)
+
+
+def _kill_all(pid: int) -> None:
+    """The child, and the programs that it started, as a power cut would."""
+    mine = f"TracerPid:\t{os.getpid()}\n"
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                if mine in (folder / "status").read_text():
+                    os.kill(int(folder.name), signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _wait(deadline: float) -> tuple[int, int]:
