@@ -144,9 +144,11 @@ def test_nothing_is_lost_and_it_goes_on_by_itself(plant: Plant, road: Road, api:
         road.drop("milling", f"later-{number}.csv", data, "mill-1")
 
     troubles: list[ApplianceError] = []
+    # Airflow's database is on the same server, and writes ahead too: how much room is left there is nobody's to know.
+    others = {"others": lambda: road.rows("SELECT pg_switch_wal()")} if plant.where != "data" else {}
     with full(plant.disk):
         for _ in range(_PASSES):
-            for step in steps(road).values():
+            for step in (steps(road) | others).values():
                 try:
                     step()
                 except ApplianceError as trouble:
