@@ -141,6 +141,8 @@ def environment(data: Path, dsn: str, **settings: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("APPLIANCE_")}
     # A look at a file twice, some seconds apart, is patience and not work.
     given = {"data_dir": str(data), "dsn": dsn, "settle_seconds": "0", "log_level": "warning", **settings}
+    # As the units on a box have it.
+    clean["MALLOC_ARENA_MAX"] = "2"
     return clean | {f"APPLIANCE_{name.upper()}": value for name, value in given.items() if value}
 
 
