@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -240,7 +241,8 @@ def test_the_night_is_played_by_airflow(stage: Stage, road: Road) -> None:
             connection.execute(text(aged), {"run": old_run})
     young_run = stage.play("ingest", road.settings).run_id
     log = stage.airflow.airflow / "logs" / "ingest" / "2001-01-01" / "1.log"
-    original = road.settings.archive / "profile=milling" / "date=2001-01-01" / "a.csv.1"
+    past = datetime.now(UTC).date() - timedelta(days=road.settings.archive_days + 2)
+    original = road.settings.archive / "profile=milling" / f"date={past}" / "a.csv.1"
     for path in (log, original):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"old")
