@@ -90,7 +90,10 @@ DRIFT: dict[str, Any] = {"model_id": 1, "position": 1, "name": "a", "first": 1, 
 }
 EVENT: dict[str, Any] = {"kind": "a", "severity": "info", "message": "a"}
 
+BACKUP: dict[str, Any] = {"name": "a", "place": "/b", "made_at": NOW, "bytes": 1, "sha256": H, "revision": "0001"}
+
 GOOD: dict[str, Mapping[str, Any]] = {
+    "backup": BACKUP | {"secrets": False},
     "arrival": ARRIVAL,
     "file": FILE,
     "part": PART,
@@ -222,6 +225,9 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("ck_token_source", {"source": "claimed"}),
     ("ck_token_named", {"name": ""}),
     ("ck_token_hash", {"hash": "plain"}),
+    ("ck_backup_bytes", {"bytes": -1}),
+    ("ck_backup_sha256", {"sha256": "short"}),
+    ("ck_backup_drill", {"drill_error": "It cannot be read."}),
 ]
 
 
