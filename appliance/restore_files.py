@@ -6,7 +6,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from appliance import durable
@@ -29,7 +29,7 @@ def unpack(settings: Settings, archive: Path, *, with_settings: bool) -> dict[st
     folder.mkdir(mode=0o700, parents=True)
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+            _unpack(tar, folder)
     except (tarfile.TarError, OSError) as error:
         said = f"{archive.name} cannot be unpacked ({type(error).__name__})."
         raise BackupTrouble("damaged", said, "Is there room on the disk? Else take another backup.") from None
@@ -54,6 +54,21 @@ def unpack(settings: Settings, archive: Path, *, with_settings: bool) -> dict[st
             plan["files"].append(_aside(target, data, 0o644))
     shutil.rmtree(folder, ignore_errors=True)
     return plan
+
+
+def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
+    """Files and folders alone, all of them below ``folder``: the tarfile of Debian 12's Python has no filter for it."""
+    for entry in tar:
+        name = PurePosixPath(entry.name)
+        if name.is_absolute() or ".." in name.parts or not (entry.isfile() or entry.isdir()):
+            raise tarfile.TarError
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if entry.isdir():
+            target.mkdir(exist_ok=True)
+        elif (source := tar.extractfile(entry)) is not None:
+            with source, target.open("xb") as file:
+                shutil.copyfileobj(source, file)
 
 
 def unseal(settings: Settings, found: Mapping[str, bytes]) -> list[list[str]]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -25,6 +23,7 @@ from model import faults
 from model.plants import PLANTS, Plant, Pump, chunks, lasting
 from model.plants.drop import Dropper, FaultPlan, Played, play
 from model.plants.source import Drop, Positions, recorded, simulated
+from model.plants.stopping import BySignals
 from model.simulate_options import MOST_WAITING, check, parser
 
 
@@ -57,7 +56,7 @@ def _plant(options: argparse.Namespace) -> Plant:
 
 
 def _write_file(options: argparse.Namespace) -> dict[str, Any]:
-    plant, stop, begin = _plant(options), _stopped_by_signals(), time.monotonic()
+    plant, stop, begin = _plant(options), BySignals(), time.monotonic()
     machines = options.machines or plant.training_machines
     temporary = options.out.with_name(f".{options.out.name}.tmp")
     digest, written = hashlib.sha256(plant.header()), 0
@@ -90,7 +89,8 @@ def _write_file(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _play(options: argparse.Namespace) -> dict[str, Any]:
-    stop, machines = _stopped_by_signals(), options.machines or (1 if options.source else 2)
+    # The file at hand is finished, and the summary is still printed.
+    stop, machines = BySignals(), options.machines or (1 if options.source else 2)
     plant = _plant(options) if options.plant in PLANTS else None
     profile = _recorded_profile(options, plant) if plant is None or options.source else plant.profile
     dropper = Dropper(
@@ -164,14 +164,6 @@ def _list_faults(as_json: bool) -> None:
         return
     for fault in faults.FAULTS.values():
         print(f"{fault.name:<24}{fault.expected:<6}{fault.description}")  # noqa: T201
-
-
-def _stopped_by_signals() -> threading.Event:
-    """Set by SIGTERM and SIGINT: the file at hand is finished, and the summary is still printed."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def _show(played: Played) -> None:

@@ -19,6 +19,7 @@ from appliance.names import DEMO
 from appliance.profile import Profile
 from model import faults
 from model.plants.source import Drop
+from model.plants.stopping import Stop
 
 # A careless machine takes this long over a file, longer than a moment, so that a reader can meet it half written.
 CARELESS_SECONDS = 1.0
@@ -69,7 +70,7 @@ class Dropper:
         plan: FaultPlan | None = None,
         careless: bool = False,
         manifest: Path | None = None,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
     ) -> None:
         self.played = Played()
         self._raw, self._profile, self._plan, self._careless = raw, profile, plan, careless
@@ -161,7 +162,7 @@ def play(
     dropper: Dropper,
     *,
     interval: float,
-    stop: threading.Event,
+    stop: Stop,
     progress: Callable[[Played], None] = lambda played: None,
     held: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def play(
     return {**asdict(dropper.played), "stopped": stop.is_set()}
 
 
-def _in_time(drops: Iterable[Drop], interval: float, stop: threading.Event, held: Callable[[], bool]) -> Iterator[Drop]:
+def _in_time(drops: Iterable[Drop], interval: float, stop: Stop, held: Callable[[], bool]) -> Iterator[Drop]:
     """Each drop when it is due. The next is fetched only then: a stop in between leaves it for the next start."""
     source = iter(drops)
     due = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +10,14 @@ from pathlib import Path
 from appliance import demo_lock
 from appliance.errors import Conflict
 from model.plants.drop import Dropper
+from model.plants.stopping import Stop
 
 PAUSE_SECONDS = 10.0
 # The same trouble is told again after so long.
 _SAID_SECONDS = 3600.0
 
 
-def play_on(raw: Path, dropper: Dropper, play: Callable[[], None], stop: threading.Event, *, again: bool) -> None:
+def play_on(raw: Path, dropper: Dropper, play: Callable[[], None], stop: Stop, *, again: bool) -> None:
     """``play`` under the lock that keeps those out who remove its files, until it ends or ``stop`` is set.
 
     A raw folder that is missing is waited for. Where a disk fails or is full in the middle, the play begins anew if it

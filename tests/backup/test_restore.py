@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import psycopg2
@@ -39,6 +41,19 @@ def test_a_fresh_box_gets_all_of_it(stage: Stage, boxes: Boxes, place: Path, own
         backup.adopt(box, backup.backup_places.of(fresh.settings))
     assert fresh.rows("SELECT name FROM backup") == [(done.name,)]
     fresh.predict()  # numbers go on behind those that are taken
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/escaped", "models/../../escaped", "models/link", "models/pipe"])
+def test_an_archive_reaches_no_further_than_its_folder(stage: Stage, tmp_path: Path, name: str) -> None:
+    """Who can sign a backup is not yet who may write anywhere."""
+    entry = tarfile.TarInfo(name)
+    entry.type = {"link": tarfile.SYMTYPE, "pipe": tarfile.FIFOTYPE}.get(Path(name).name, tarfile.REGTYPE)
+    entry.linkname = "/etc"
+    with tarfile.open(tmp_path / "files.tar", "w") as tar:
+        tar.addfile(entry, io.BytesIO())
+    with pytest.raises(BackupTrouble, match="cannot be unpacked"):
+        restore_files.unpack(stage.settings, tmp_path / "files.tar", with_settings=True)
+    assert not list(tmp_path.parent.rglob("escaped"))
 
 
 def test_a_dry_run_changes_nothing(stage: Stage, boxes: Boxes, place: Path) -> None:
