@@ -77,12 +77,12 @@ class Killer:
         self._runners, self._boxes, self._say, self._figures, self._every = runners, boxes, say, figures, every
 
     def seldom(self) -> Killer:
-        """At one call of ten at most: for what makes hundreds by the programs that it starts, and takes seconds."""
-        return Killer(self._runners, self._boxes, self._say, self._figures, max(self._every, 10))
+        """At one of ten of these: for what makes hundreds by the programs that it starts, and takes seconds."""
+        return Killer(self._runners, self._boxes, self._say, self._figures, 10 * self._every)
 
     def on_one(self) -> Killer:
         """The same, one after the other."""
-        return Killer(self._runners[:1], self._boxes, self._say, self._figures, max(self._every, 10))
+        return Killer(self._runners[:1], self._boxes, self._say, self._figures, 10 * self._every)
 
     def demand_the_same(self, journey: Journey) -> None:
         """Whenever it is killed, what the schedule does next leaves exactly what it leaves without a kill."""
@@ -99,7 +99,9 @@ class Killer:
     def demand(self, journey: Journey, judge: Judge, accounts: Mapping[str, int] | None = None) -> None:
         """After no kill the judge finds anything wrong, and no call that is due is left out."""
         with journey.begun(self._runners[0], self._boxes) as box:
-            calls = self._runners[0].run(journey.body, box.settings, **journey.arguments).made
+            whole = self._runners[0].run(journey.body, box.settings, **journey.arguments)
+        assert whole.error == "", whole.message
+        calls = whole.made
         figures = Figures(journey.name, calls, accounts or {})
         first = random.randint(1, self._every)
         self._kill_from(first, journey, judge, figures)

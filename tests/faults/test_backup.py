@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ def filled(runners: list[Runner], boxes: Boxes, one_file: Start) -> Start:
     ended = runners[0].run("backup", backed.settings)
     assert ended.error == "", ended.message
     box.quiet()
+    _next_second()
     return start
 
 
@@ -110,6 +112,11 @@ def aged(runners: list[Runner], boxes: Boxes, filled: Start) -> Start:
 @pytest.fixture
 def killing(runners: list[Runner], boxes: Boxes, embedded_cluster: Cluster, say: Say, figures: list[Figures]) -> Killer:
     return Killer(runners, BackedBoxes(boxes, embedded_cluster), say, figures, _EVERY)
+
+
+def _next_second() -> None:
+    """A backup is named by its second, and there is one of a name."""
+    time.sleep(1.1)
 
 
 def _wrong_backups(box: Backed) -> list[str]:
@@ -138,6 +145,7 @@ def test_a_backup_is_killed_at_any_call(killing: Killer, filled: Start) -> None:
         between = _wrong_backups(box)
         after = runner.run("backup", box.settings)
         if after.error == "Conflict":  # within the same second as the one that was killed behind its rename
+            _next_second()
             after = runner.run("backup", box.settings)
         if after.done is None:
             return [*between, f"the next one ended with {after.error}: {after.message}"]
