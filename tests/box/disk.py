@@ -42,6 +42,8 @@ class Layer:
         for folder in (self.root, self._upper, self._work):
             folder.mkdir(exist_ok=True)
         options = f"lowerdir={':'.join(map(str, self._image))},upperdir={self._upper},workdir={self._work}"
+        # Folders of the image can be renamed, as on any disk.
+        options += ",redirect_dir=on"
         call("mount", "-t", "overlay", self.root.parent.name, "-o", options, self.root)
 
     def detach(self) -> None:
