@@ -106,7 +106,9 @@ class Killer:
         first = random.randint(1, self._every)
         self._kill_from(first, journey, judge, figures)
         assert not figures.failures, "\n".join(figures.failures)
-        assert len(figures.kills) == len(range(first, len(calls) + 1, self._every))
+        due = len(range(first, len(calls) + 1, self._every))
+        # One that had to ask a store or a lock twice makes some more.
+        assert len(figures.kills) >= due, f"killed at {len(figures.kills)} calls, {due} were due"
         self._figures.append(figures)
 
     def _kill_from(self, first: int, journey: Journey, judge: Judge, figures: Figures) -> None:

@@ -23,7 +23,7 @@ from tests.faults.runner import Runner
 
 _RUNNERS = 2
 # A kill at each call, or at one of so many (``make faults EVERY=3``).
-_EVERY = int(os.environ.get("APPLIANCE_FAULTS_EVERY") or "1")
+EVERY = int(os.environ.get("APPLIANCE_FAULTS_EVERY") or "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +90,13 @@ def figures(request: pytest.FixtureRequest) -> Iterator[list[Figures]]:
     """Of all journeys; written into the documents where that is asked for, and nothing failed."""
     found: list[Figures] = []
     yield found
-    if request.session.testsfailed == 0 and _EVERY == 1:
+    if request.session.testsfailed == 0 and EVERY == 1:
         pages.publish(found)
 
 
 @pytest.fixture
 def killer(runners: list[Runner], boxes: Boxes, say: Say, figures: list[Figures]) -> Killer:
-    return Killer(runners, boxes, say, figures, _EVERY)
+    return Killer(runners, boxes, say, figures, EVERY)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from appliance.store import dump, refill
 from tests.conftest import Cluster
 from tests.faults.boxes import Box, Boxes, Start
 from tests.faults.campaign import Figures, Journey, Killer, Say
-from tests.faults.conftest import _EVERY
+from tests.faults.conftest import EVERY
 from tests.faults.runner import Ended, Runner
 
 pytestmark = pytest.mark.faults
@@ -111,7 +111,7 @@ def aged(runners: list[Runner], boxes: Boxes, filled: Start) -> Start:
 
 @pytest.fixture
 def killing(runners: list[Runner], boxes: Boxes, embedded_cluster: Cluster, say: Say, figures: list[Figures]) -> Killer:
-    return Killer(runners, BackedBoxes(boxes, embedded_cluster), say, figures, _EVERY)
+    return Killer(runners, BackedBoxes(boxes, embedded_cluster), say, figures, EVERY)
 
 
 def _next_second() -> None:

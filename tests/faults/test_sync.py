@@ -19,6 +19,7 @@ from appliance.store import engine as engines
 from tests.faults import audit
 from tests.faults.boxes import Box, Boxes, Start
 from tests.faults.campaign import Figures, Journey, Killer, Say
+from tests.faults.conftest import EVERY
 from tests.faults.runner import Ended, Runner
 from tests.sync import stores
 from tests.sync.stores import KEYS, Store
@@ -135,7 +136,7 @@ def test_a_pass_is_killed_at_any_call(
         box.quiet()
         return [*between, *_broken(box, store, ended=True)]
 
-    killer = Killer(runners, CopyingBoxes(boxes, store), say, figures)
+    killer = Killer(runners, CopyingBoxes(boxes, store), say, figures, EVERY)
     killer.demand(Journey("a pass that copies to S3", filled, "sync"), judge)
 
 
