@@ -130,11 +130,14 @@ def _beside(path: Path) -> Path:
 
 def _aside(target: Path, data: bytes, mode: int) -> list[str]:
     if not target.parent.is_dir():
-        target.parent.mkdir(mode=0o700 if mode == 0o600 else 0o755, parents=True)
+        target.parent.mkdir(parents=True)
+        target.parent.chmod(0o700 if mode == 0o600 else 0o755)
         _own(target.parent, target.parent.parent)
     side = _beside(target)
     side.unlink(missing_ok=True)
     durable.write(side, data, mode)
+    # Whatever mask the administrator's shell has: services read these files under other names.
+    side.chmod(mode)
     _own(side, target if target.exists() else target.parent)
     return [str(side), str(target)]
 

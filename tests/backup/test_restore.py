@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -54,6 +55,25 @@ def test_an_archive_reaches_no_further_than_its_folder(stage: Stage, tmp_path: P
     with pytest.raises(BackupTrouble, match="cannot be unpacked"):
         restore_files.unpack(stage.settings, tmp_path / "files.tar", with_settings=True)
     assert not list(tmp_path.parent.rglob("escaped"))
+
+
+def test_services_can_read_what_an_administrator_with_a_strict_mask_restored(
+    stage: Stage, boxes: Boxes, place: Path, owner: Path
+) -> None:
+    stage.settings.keys.mkdir(exist_ok=True)
+    (stage.settings.keys / "signing.pub").write_text("a public key")
+    done = stage.backup()
+    fresh = boxes.fresh("fresh", place)
+    before = os.umask(0o077)
+    try:
+        restore.run(fresh.settings, done.name, identity=owner)
+    finally:
+        os.umask(before)
+    public = [*fresh.settings.keys.glob("*.pub"), fresh.home / "profiles" / "milling.toml"]
+    assert len(public) > 1
+    assert {path.stat().st_mode & 0o777 for path in public} == {0o644}
+    models = [path for path in fresh.settings.models.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in models} == {0o640}
 
 
 def test_a_dry_run_changes_nothing(stage: Stage, boxes: Boxes, place: Path) -> None:
