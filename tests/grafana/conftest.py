@@ -152,6 +152,13 @@ def _answer(connection: Any) -> None:
         {"at": now - timedelta(hours=2)},
     )
     connection.execute(text("UPDATE file SET arrived_at = arrived_at - interval '7 days' WHERE name = 'last-week.csv'"))
+    # A night's backup, and the drill with it.
+    connection.execute(
+        text(
+            "INSERT INTO backup (name, place, made_at, bytes, sha256, revision, drilled_at) VALUES"
+            " ('night', '/p', now() - interval '9 hours', 1, repeat('0', 64), '0014', now() - interval '8 hours')"
+        )
+    )
     # A trend of the disk.
     connection.execute(
         text(
