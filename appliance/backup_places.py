@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -38,18 +38,14 @@ class Place(Protocol):
 
     def blocks(self, name: str, file: str) -> Iterator[bytes]: ...
 
-    @contextmanager
-    def making(self) -> Iterator[Path]:
+    def making(self) -> AbstractContextManager[Path]:
         """An empty folder to make a backup in; what is left of it goes at the end."""
-        raise NotImplementedError
 
     def keep(self, folder: Path, name: str) -> None:
         """Have what was made there whole and durably, under that name."""
 
-    @contextmanager
-    def here(self, name: str) -> Iterator[Path]:
+    def here(self, name: str) -> AbstractContextManager[Path]:
         """The backup as a folder on this machine."""
-        raise NotImplementedError
 
     def remove(self, name: str) -> None: ...
 
