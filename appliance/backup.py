@@ -195,7 +195,7 @@ def _make(settings: Settings, folder: Path, now: datetime, taken: list[str]) -> 
     data = backup_manifest.written(settings, manifest)
     (folder / backup_manifest.FILE).write_bytes(data)
     for path in folder.iterdir():
-        _sync(path)
+        durable.sync_file(path)
     return manifest, data
 
 
@@ -206,14 +206,6 @@ def _piece(path: Path) -> Piece:
             seen.update(block)
             size += len(block)
     return Piece(path.name, size, seen.hexdigest())
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _demand_room(box: Box, place: Place) -> None:

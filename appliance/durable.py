@@ -45,6 +45,15 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
     sync_folder(folder)
 
 
+def sync_file(path: Path) -> None:
+    """Have what others wrote there on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -160,10 +160,6 @@ def _own(path: Path, like: Path) -> None:
 def _durable(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            durable.sync_file(path)
     for path in [*[path for path in folder.rglob("*") if path.is_dir()], folder, folder.parent]:
         durable.sync_folder(path)
