@@ -99,6 +99,12 @@ def _derived(profile: Profile) -> list[pl.Expr]:
     return [pl.sql_expr(f.sql).cast(pl.Float64).alias(f.name) for f in profile.features if f.sql is not None]
 
 
+@once
+def _any_limit(profile: Profile) -> pl.Expr | None:
+    binding = [limit_expression(profile, limit) for limit in profile.limits if not limit.advisory]
+    return pl.any_horizontal(binding).alias("broken") if binding else None
+
+
 def limit_expression(profile: Profile, limit: Limit) -> pl.Expr:
     """True where a row of a feature frame breaks the limit; a missing value breaks none."""
     expression = pl.lit(True)
@@ -110,10 +116,10 @@ def limit_expression(profile: Profile, limit: Limit) -> pl.Expr:
 
 def limits_say(profile: Profile, featured: pl.DataFrame) -> NDArray[np.bool_]:
     """The profile's limits alone as a predictor, shape (rows,): the baseline that a model has to beat."""
-    binding = [limit_expression(profile, limit) for limit in profile.limits if not limit.advisory]
-    if not binding:
+    broken = _any_limit(profile)
+    if broken is None:
         return np.zeros(featured.height, dtype=np.bool_)
-    return featured.select(pl.any_horizontal(binding).alias("broken"))["broken"].to_numpy().astype(np.bool_)
+    return featured.select(broken).to_series().to_numpy().astype(np.bool_)
 
 
 def bound_expression(condition: Condition) -> pl.Expr:

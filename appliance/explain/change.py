@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from appliance import features
 from appliance.explain import grid
-from appliance.explain.row import Row, plain, vector_of
+from appliance.explain.row import Row, plain
 from appliance.profile import Column
 from appliance.scorer import Scorer
 
@@ -82,15 +82,18 @@ class _Search:
 
 
 class Changes:
-    """Changes of one row under one model. ``spread``: the standard deviation of each matrix column in training."""
+    """Changes of one row under one model. ``vector``: what the model sees of it; ``spread``: the standard deviation of
+    each matrix column in training."""
 
-    def __init__(self, row: Row, scorer: Scorer, seen: Seen, spread: NDArray[np.float64]) -> None:
+    def __init__(
+        self, row: Row, vector: NDArray[np.float32], scorer: Scorer, seen: Seen, spread: NDArray[np.float64]
+    ) -> None:
         self._row = row
         self._profile = row.profile
         self._scorer = scorer
         self._seen = seen
         self._spread = spread
-        self._vector = vector_of(row.profile, row.featured(row.readings))
+        self._vector = vector
         self._numbers = {name: number for number, name in enumerate(row.profile.matrix_names)}
 
     def nearest(self) -> list[Change]:
@@ -102,7 +105,7 @@ class Changes:
         most = min(_MOST, max(_FEWEST, _ALL // max(1, len(readings))))
         searches = [search for column in readings for search in self._searches(column, most)]
         while open_ := [search for search in searches if search.values]:
-            tried = self._try([self._row.changed(search.column.name, search.values) for search in open_])
+            tried = self._try(*((search.column.name, search.values) for search in open_))
             ends = np.cumsum([len(search.values) for search in open_])[:-1]
             answers = zip(open_, np.split(tried.safe, ends), np.split(tried.probability, ends), strict=True)
             for search, safe, probability in answers:
@@ -124,7 +127,7 @@ class Changes:
             values = _typed(column, grid.values(low, high, self._digits(column, high - low), most))
         now = self._now(column)
         ordered = sorted({*values, *([] if now is None else [now])}) if column.numeric else values
-        return ordered, self._try([self._row.changed(column.name, ordered)])
+        return ordered, self._try((column.name, ordered))
 
     def _searches(self, column: Column, most: int) -> Iterator[_Search]:
         now = self._now(column)
@@ -173,10 +176,10 @@ class Changes:
         settable = column.numeric if column.settable is None else column.settable is not False
         return Change(column, before, search.found, search.probability, float(size), settable)
 
-    def _try(self, frames: Sequence[pl.DataFrame]) -> Tried:
-        rows = pl.concat(frames)
+    def _try(self, *changes: tuple[str, Sequence[Any]]) -> Tried:
+        rows = self._row.changed(*changes)
         piece = max(1, self._row.most_changes)
-        tried = [self._tried(rows[first : first + piece]) for first in range(0, rows.height, piece)]
+        tried = [self._tried(rows.slice(first, piece)) for first in range(0, rows.height, piece)]
         columns = ("probability", "failing", "broken", "known")
         return Tried(*(np.concatenate([getattr(one, name) for one in tried]) for name in columns))
 

@@ -65,7 +65,7 @@ class Explainer:
         scores = self._scorer.score(vector[None, :])
         probability, failing = float(scores.probability[0]), bool(scores.failing[0])
         base, parts = self._parts(vector, probability)
-        changes = Changes(row, self._scorer, self._seen, self._spread)
+        changes = Changes(row, vector, self._scorer, self._seen, self._spread)
         compared = limits.compared(profile, failing, values)
         unsafe = failing or bool(compared["limits"])
         said: dict[str, Any] = {

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,20 @@ class Row:
         """How many changed rows :meth:`featured` should be given at a time."""
         return _MOST_HISTORY // max(1, self.profile.history_rows)
 
-    def changed(self, name: str, values: Sequence[Any]) -> pl.DataFrame:
-        """The readings once for each value of one of them."""
-        column = pl.Series(name, values, dtype=self.readings.schema[name])
-        return self.readings[[0] * len(values)].with_columns(column)
+    def changed(self, *changes: tuple[str, Sequence[Any]]) -> pl.DataFrame:
+        """The readings once for each value of each change, which is a reading's name and the values to give it."""
+        ends = list(accumulate(len(values) for _, values in changes))
+        whole: list[pl.Series] = []
+        for now in self.readings:
+            # Each column is put together once, of what stays as it is and of what changes.
+            pieces, done = [], 0
+            for (name, values), end in zip(changes, ends, strict=True):
+                if name == now.name and values:
+                    pieces += [now.new_from_index(0, end - len(values) - done), pl.Series(name, values, now.dtype)]
+                    done = end
+            pieces.append(now.new_from_index(0, ends[-1] - done))
+            whole.append(pl.concat(pieces) if len(pieces) > 1 else pieces[0])
+        return pl.DataFrame(whole)
 
     def featured(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows of readings with their derived features, each row alone after the same history."""

@@ -24,7 +24,8 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def changes(model: Served, row: Row) -> Changes:
     spread = np.array([column.get("std") or 1.0 for column in model.bundle.card["features"]])
-    return Changes(row, model.scorer, model.seen, spread)
+    now = rows.vector_of(model.profile, row.featured(row.readings))
+    return Changes(row, now, model.scorer, model.seen, spread)
 
 
 def failing_rows(model: Served, count: int, seed: int = 5) -> list[Row]:
@@ -40,7 +41,7 @@ def failing_rows(model: Served, count: int, seed: int = 5) -> list[Row]:
 def is_safe(model: Served, row: Row, name: str, values: list[Any]) -> list[bool]:
     """What the model and the limits say to each, within what training has seen: told anew, row by row."""
     now = rows.vector_of(model.profile, row.featured(row.readings))
-    whole = row.featured(row.changed(name, values))
+    whole = row.featured(row.changed((name, values)))
     matrix = features.matrix_of(model.profile, whole)
     low, high = model.seen
     moved_out = ((matrix < low) | (matrix > high)) & (matrix != now)
@@ -56,7 +57,7 @@ def test_each_change_works_and_a_step_less_does_not(name: str) -> None:
         for change in changes(model, row).nearest():
             column = change.column
             assert is_safe(model, row, column.name, [change.after]) == [True]
-            again = row.featured(row.changed(column.name, [change.after]))
+            again = row.featured(row.changed((column.name, [change.after])))
             assert change.probability == model.scorer.score(features.matrix_of(model.profile, again)).probability[0]
             if not isinstance(column.settable, list):
                 step = 10.0 ** -(column.decimals or 0)
@@ -170,7 +171,7 @@ def test_a_curve_goes_over_the_range_with_the_present_value_in_it() -> None:
     assert values == sorted(set(values))
     assert (values[0], values[-1]) == (0.0, 60.0)
     assert row.readings["vibration"].item() in values
-    whole = row.featured(row.changed("vibration", values))
+    whole = row.featured(row.changed(("vibration", values)))
     np.testing.assert_array_equal(
         tried.probability, model.scorer.score(features.matrix_of(model.profile, whole)).probability
     )
@@ -191,13 +192,14 @@ def test_very_many_readings_are_looked_at_less_closely() -> None:
     tried: list[int] = []
 
     class Counting(Changes):
-        def _try(self, frames: Any) -> Any:
-            tried.append(sum(frame.height for frame in frames))
-            return super()._try(frames)
+        def _try(self, *changes: Any) -> Any:
+            tried.append(sum(len(values) for _, values in changes))
+            return super()._try(*changes)
 
     columns = [model.profile.column("torque")] * 400
     many = model.profile.model_copy(update={"columns": [*model.profile.columns, *columns]})
-    Counting(Row(many, row.readings, None, {}), model.scorer, model.seen, np.ones(9)).nearest()
+    now = rows.vector_of(model.profile, row.featured(row.readings))
+    Counting(Row(many, row.readings, None, {}), now, model.scorer, model.seen, np.ones(9)).nearest()
     assert max(tried) < 20_000
 
 

@@ -75,7 +75,7 @@ def test_each_changed_row_sees_the_history_and_not_the_others() -> None:
     frame = small_models.rows(profile, 40).filter(pl.col(MACHINE) == "P-01")
     history, last = frame[:-1], frame[-1:]
     found = rows.of_readings(profile, last, history)
-    many = found.featured(found.changed("vibration", [1.0, 9.0, 3.0]))
+    many = found.featured(found.changed(("vibration", [1.0, 9.0, 3.0])))
     for value, mean in zip([1.0, 9.0, 3.0], many["vibration_mean"].to_list(), strict=True):
         single = last.with_columns(pl.lit(value).alias("vibration"))
         assert mean == pytest.approx(features.feature_frame(profile, single, history)["vibration_mean"].item())
