@@ -54,9 +54,12 @@ def busy_seconds() -> float:
 def tree_seconds(*roots: int) -> float:
     """CPU seconds of these processes, what they started, and what of that has ended."""
     tick = os.sysconf("SC_CLK_TCK")
-    total, open_ = 0.0, list(roots)
+    total, open_, seen = 0.0, list(roots), set[int]()
     while open_:
         pid = open_.pop()
+        if pid in seen:
+            continue  # named, and started by one that is named too
+        seen.add(pid)
         try:
             # The name in brackets may hold blanks.
             words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -26,7 +26,7 @@ from appliance.store import drift, embedded, models, report, writer
 from appliance.store import engine as engines
 from appliance.store.engine import transaction
 from appliance.store.migrations import migrate
-from appliance.store.rows import Batch
+from appliance.store.rows import Batch, Source
 from grafana import alerts, files
 from tests import profiles, small_models
 from tests.bench import machine
@@ -37,6 +37,9 @@ ROWS = 10_000_000
 DAYS = 30
 MACHINES = 24
 FILE_ROWS = 1_000
+# What comes over HTTP beside the files, and what people ask for at a screen in an hour.
+API_SHARE = 0.02
+WEBAPP_ROWS = 10
 ASKED = 20
 GOAL_MS = 300
 
@@ -90,7 +93,17 @@ def measure(dsn: str, rows: int, asked: int) -> dict[str, Any]:
 
 
 def fill(engine: engines.Engine, now: datetime, rows: int) -> None:
-    """A month of predictions, spread evenly, in files of a thousand rows; and what else a box keeps meanwhile."""
+    """A month of predictions, and what else a box keeps meanwhile."""
+    model_id, ids, names = predicted(engine, now, rows)
+    with transaction(engine) as conn:
+        _rest(conn, np.random.default_rng(2), now, model_id, ids, names)
+
+
+def predicted(engine: engines.Engine, now: datetime, rows: int) -> tuple[int, Sequence[int], Sequence[str]]:
+    """A month of predictions, spread evenly, in files of a thousand rows; gives model, machines and features.
+
+    Nearly all come from files, some over the API, few from screens; the last machine is silent since the first day.
+    """
     rng = np.random.default_rng(1)
     card = json.loads(small_models.files("milling")["card.json"])
     profile = profiles.load("milling")
@@ -103,13 +116,13 @@ def fill(engine: engines.Engine, now: datetime, rows: int) -> None:
     per_day = rows // DAYS
     for day in reversed(range(DAYS)):
         say(f"day {DAYS - day} of {DAYS}")
+        active = ids if day == DAYS - 1 else ids[:-1]
         # The last one ends now, so that a day's panels look at a day's rows.
         for hour in range(24):
             when = now - timedelta(days=day, hours=23 - hour, minutes=1)
             with transaction(engine) as conn:
-                _hour(conn, rng, when, per_day // 24, profile_id, model_id, ids, (len(names), len(modes)))
-    with transaction(engine) as conn:
-        _rest(conn, rng, now, model_id, ids, names)
+                _hour(conn, rng, when, per_day // 24, profile_id, model_id, active, (len(names), len(modes)))
+    return model_id, ids, names
 
 
 def _hour(
@@ -122,41 +135,61 @@ def _hour(
     ids: Sequence[int],
     shape: tuple[int, int],
 ) -> None:
-    probability = rng.beta(0.2, 4, rows).astype(np.float32)
-    batch = Batch(
-        profile_id=profile_id,
-        model_id=model_id,
-        source="scheduled",
-        file_id=None,
-        machine_ids=rng.choice(np.array(ids, dtype=np.int32), rows),
-        read_at=np.full(rows, when.replace(tzinfo=None), dtype="datetime64[us]"),
-        rows=None,
-        probability=probability,
-        failing=probability >= 0.3,
-        flags=np.where(rng.random(rows) < 0.01, 2, 0).astype(np.int16),
-        features=rng.normal(size=(rows, shape[0])).astype(np.float32),
-        modes=rng.random((rows, shape[1])).astype(np.float32),
-    )
-    first, _ = writer.write_predictions(conn, batch, when)
-    files_ = max(rows // FILE_ROWS, 1)
-    conn.execute(
+    def write(source: Source, count: int, file_id: int | None = None) -> int:
+        probability = rng.beta(0.2, 4, count).astype(np.float32)
+        batch = Batch(
+            profile_id=profile_id,
+            model_id=model_id,
+            source=source,
+            file_id=file_id,
+            machine_ids=rng.choice(np.array(ids, dtype=np.int32), count),
+            read_at=np.full(count, when.replace(tzinfo=None), dtype="datetime64[us]"),
+            rows=None,
+            probability=probability,
+            failing=probability >= 0.3,
+            flags=np.where(rng.random(count) < 0.01, 2, 0).astype(np.int16),
+            features=rng.normal(size=(count, shape[0])).astype(np.float32),
+            modes=rng.random((count, shape[1])).astype(np.float32),
+        )
+        first, _ = writer.write_predictions(conn, batch, when)
+        return first
+
+    over_http = int(rows * API_SHARE)
+    of_files = max(rows - over_http - WEBAPP_ROWS, 1)
+    in_files = [FILE_ROWS] * (of_files // FILE_ROWS) + ([of_files % FILE_ROWS] if of_files % FILE_ROWS else [])
+    taken = conn.execute(
         text(
             "WITH came AS (INSERT INTO arrival (profile_id, origin, name, path, size, mtime_ns, device, inode, sha256,"
             " contract_hash, claim, arrived_at, day, state, cleared_at) SELECT :profile, 'mill-' || lpad((n % 24)::text, 2, '0'),"
             " n || '.csv', '/raw/' || n, 1000, 1, 1, n, repeat('0', 64), repeat('0', 64), repeat('0', 64), :at,"
-            " CAST(:at AS timestamptz)::date, 'ingested', :at FROM generate_series(1, :files) AS n RETURNING *),"
+            " CAST(:at AS timestamptz)::date, 'ingested', :at FROM unnest(CAST(:rows AS integer[])) WITH ORDINALITY AS"
+            " f (rows, n) RETURNING *),"
             " taken AS (INSERT INTO file (id, arrival_id, profile_id, origin, name, sha256, contract_hash, arrived_at, day, state,"
             " criticality, rows_in, rows_good, rows_bad, good_path, bad_path, ingested_at, predicted_at)"
             " SELECT file_id, id, profile_id, origin, name, encode(sha256(int8send(file_id)), 'hex'), contract_hash, arrived_at,"
-            " day, 'predicted', 'low', 1010, 1000, 10, 'g', 'b', arrived_at + interval '20 s', arrived_at + interval '90 s'"
-            " FROM came RETURNING *),"
+            " day, 'predicted', 'low', f.rows + 10, f.rows, 10, 'g', 'b', arrived_at + interval '20 s',"
+            " arrived_at + interval '90 s' FROM came JOIN unnest(CAST(:rows AS integer[])) WITH ORDINALITY AS f (rows, n)"
+            " ON came.name = f.n || '.csv' RETURNING *),"
             " broken AS (INSERT INTO quality_issue (file_id, rule, column_name, count) SELECT id, rule, 'torque', 5 FROM taken"
             " CROSS JOIN (VALUES ('range'), ('null')) AS r (rule))"
-            " INSERT INTO part (file_id, number, start, rows, state, model_id, failing, first_id, last_id, predicted_at)"
-            " SELECT id, 1, 0, 1000, 'predicted', :model, 40, CAST(:first AS bigint), CAST(:first AS bigint) + 999, predicted_at"
-            " FROM taken"
+            " SELECT id, rows_good FROM taken ORDER BY id"
         ),
-        {"profile": profile_id, "model": model_id, "at": when, "files": files_, "first": first},
+        {"profile": profile_id, "at": when, "rows": in_files},
+    ).all()
+    parts = [
+        {"file": file_id, "rows": count, "model": model_id, "at": when, "first": write("scheduled", count, file_id)}
+        for file_id, count in taken
+    ]
+    for source, count in (("api", over_http), ("webapp", min(WEBAPP_ROWS, rows))):
+        if count:
+            write(source, count)
+    conn.execute(
+        text(
+            "INSERT INTO part (file_id, number, start, rows, state, model_id, failing, first_id, last_id, predicted_at)"
+            " VALUES (:file, 1, 0, :rows, 'predicted', :model, :rows / 25, CAST(:first AS bigint),"
+            " CAST(:first AS bigint) + :rows - 1, CAST(:at AS timestamptz) + interval '90 s')"
+        ),
+        parts,
     )
 
 

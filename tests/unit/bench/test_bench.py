@@ -7,25 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance import bundle, signing
-from tests import small_models
 from tests.bench import cli, page, steps
 from tests.bench.stopwatch import REST, Stopwatch
 
 ROWS = 2_000
-
-
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with an active model that took a second to make."""
-    folder = tmp_path_factory.mktemp("shelf")
-    keys, models = folder / "keys", folder / "models"
-    keys.mkdir()
-    models.mkdir()
-    signing.create_key(keys / "signing.key")
-    published = bundle.publish(small_models.files("milling"), models, keys / "signing.key")
-    bundle.activate(models, "milling", published.version, signing.trusted_keys(keys))
-    return folder
 
 
 def test_a_small_run_times_every_step_and_sums_up(
