@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,6 +174,20 @@ def test_a_schedule_that_hangs_alive_is_started_anew_with_its_pages(box: Box) ->
     host.wait_for(renewed, 240, "it hangs still, or only one of both was started anew")
     await_active(box, "appliance-airflow-api", "appliance-airflow-scheduler")
     box.run("rm /run/systemd/system/appliance-airflow-*.service.d/99-soon.conf; systemctl daemon-reload")
+
+
+def test_a_full_journal_stops_nothing(box: Box, tmp_path: Path) -> None:
+    before = made.count(box, "SELECT count(*) FROM file")
+    journal = "/var/log/journal"
+    box.run(f"mkdir -p {journal} && mount -t tmpfs -o size=8M tmpfs {journal} && systemctl restart systemd-journald")
+    box.run(f"dd if=/dev/zero of={journal}/filler bs=64K", check=False)
+    services.drop(box, "mill-1", "while-full.csv", made.write(tmp_path, 77).read_text())
+    made.settled(box, before + 1)
+    assert services.python(box, _ASK) == "1\n"
+    assert box.run(f"df --output=avail {journal}").out.split()[-1] == "0"
+    box.run(f"umount --lazy {journal} && systemctl restart systemd-journald")
+    box.run("logger there is room again && journalctl --sync")
+    assert "there is room again" in box.run("journalctl --since -1min --no-pager -o cat").out
 
 
 def test_the_target_ends_and_starts_all_of_it(box: Box) -> None:
