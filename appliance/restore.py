@@ -29,7 +29,7 @@ from appliance.backup_manifest import Read
 from appliance.backup_places import InFolder
 from appliance.errors import BackupTrouble
 from appliance.settings import Settings
-from appliance.store import dump, migrations, principals, refill
+from appliance.store import dump, migrations, principals, refill, revision
 from appliance.store import engine as engines
 from appliance.store.rows import Role, Source
 
@@ -233,7 +233,7 @@ def _said(settings: Settings, read: Read) -> Restored:
         databases=list(_names(settings, read)),
         rows=manifest.rows,
         from_version=manifest.revision,
-        to_version=migrations.head(),
+        to_version=revision.head(),
     )
     if manifest.site != settings.site:
         done.notes.append(f"It is of site {manifest.site}, and this box is {settings.site}.")
@@ -259,11 +259,11 @@ def _names(settings: Settings, read: Read) -> dict[str, str]:
 
 def _demand_version(settings: Settings, read: Read) -> None:
     manifest = read.manifest
-    if manifest.revision not in migrations.known():
+    if manifest.revision not in revision.known():
         raise BackupTrouble(
             "version",
             f"The backup is of release {manifest.release} with tables {manifest.revision}; this release knows them up to"
-            f" {migrations.head()}.",
+            f" {revision.head()}.",
             f"Install release {manifest.release} or a newer one first, then restore.",
         )
     with refill.administrator(settings.require_dsn()) as admin:

@@ -39,7 +39,6 @@ def run(box: Settings) -> None:
     logging.basicConfig(
         level=box.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # each look at the tables' version has it introduce itself
     box.require_dsn()
     with listen(box) as listener:
         # 3 s of imports, which who is refused need not pay; who connects meanwhile is answered afterwards.

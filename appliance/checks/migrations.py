@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.checks.base import Context, Fault
-from appliance.store.migrations import is_current
+from appliance.store.revision import is_current
 
 
 def check(context: Context) -> list[Fault]:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from appliance.errors import BackupTrouble
 from appliance.store import engine as engines
 from appliance.store import pgtools
-from appliance.store.migrations import version
+from appliance.store.revision import version
 
 # Of larger tables about so many rows are compared, those of smaller ones all; which, their keys decide.
 SAMPLE = 2_000

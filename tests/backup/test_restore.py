@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from appliance import backup, backup_drill, backup_state, restore, restore_files, statements
 from appliance.errors import BackupTrouble
-from appliance.store import dump, migrations, refill
+from appliance.store import dump, refill, revision
 from appliance.store import engine as engines
 from tests.backup.conftest import SECRET, Boxes, Stage
 
@@ -32,7 +32,7 @@ def test_a_fresh_box_gets_all_of_it(stage: Stage, boxes: Boxes, place: Path, own
     fresh = boxes.fresh("fresh", place)
     (tmp_path / "secrets" / "appliance_s3_keys").write_text("another")
     told = restore.run(fresh.settings, done.name, identity=owner)
-    assert (told.name, told.secrets, told.from_version) == (done.name, True, migrations.head())
+    assert (told.name, told.secrets, told.from_version) == (done.name, True, revision.head())
     assert fresh.told() == stage.told()
     assert (tmp_path / "secrets" / "appliance_s3_keys").read_text() == SECRET
     assert (fresh.home / "profiles" / "milling.toml").read_text() == "title = 'mills'"
@@ -139,7 +139,7 @@ def test_tables_of_a_later_release_are_refused(stage: Stage, place: Path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(backup, "__version__", "99.0")
         done = stage.backup()
-    stage.change("UPDATE alembic_version SET version_num = :head", head=migrations.head())
+    stage.change("UPDATE alembic_version SET version_num = :head", head=revision.head())
     with pytest.raises(BackupTrouble, match=r"release 99\.0 with tables 9999") as told:
         restore.run(stage.settings, str(place / done.name))
     assert told.value.code == "backup.version"
@@ -166,8 +166,8 @@ def test_tables_of_an_earlier_release_are_brought_up(stage: Stage, boxes: Boxes,
         done = stage.backup()
     fresh = boxes.fresh("fresh", place)
     told = restore.run(fresh.settings, done.name)
-    assert (told.from_version, told.to_version) == ("0013", migrations.head())
-    assert fresh.rows("SELECT version_num FROM alembic_version") == [(migrations.head(),)]
+    assert (told.from_version, told.to_version) == ("0013", revision.head())
+    assert fresh.rows("SELECT version_num FROM alembic_version") == [(revision.head(),)]
     assert fresh.rows("SELECT count(*) FROM backup") == [(0,)]
     assert fresh.rows("SELECT count(*) FROM prediction") == [(500,)]
 

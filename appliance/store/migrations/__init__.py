@@ -6,11 +6,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from appliance.store import engine as engines
+from appliance.store.revision import head, version
 
 # Two services that start together migrate one after the other. Any number will do; it is ours for ever.
 _LOCK = 7_165_001
@@ -28,7 +27,7 @@ def migrate(target: Engine | str) -> str:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            if _version(connection) != head():
+            if version(connection) != head():
                 # A lock that is not had soon would make every query queue behind it; the next start tries again.
                 connection.execute(text(f"SET LOCAL lock_timeout = '{engines.LOCK_TIMEOUT}'"))
                 command.upgrade(_config(connection), "head")
@@ -36,35 +35,6 @@ def migrate(target: Engine | str) -> str:
         if engine is not target:
             engine.dispose()
     return head()
-
-
-def head() -> str:
-    """The version that this code was written for."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
-
-
-def current(engine: Engine) -> str | None:
-    """The version of the database; None where it was never migrated."""
-    with engines.transaction(engine) as connection:
-        return _version(connection)
-
-
-def version(connection: Connection) -> str:
-    """The version that a connection sees, '' where it was never migrated."""
-    return _version(connection) or ""
-
-
-def known() -> list[str]:
-    """The versions that this code can start from, the newest first."""
-    return [str(script.revision) for script in ScriptDirectory.from_config(_config()).walk_revisions()]
-
-
-def is_current(engine: Engine) -> bool:
-    return current(engine) == head()
-
-
-def _version(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from appliance.store import engine as engines
-from appliance.store import migrations
+from appliance.store import migrations, revision
 from appliance.store.tables import metadata
 from tests.conftest import Cluster
 
@@ -62,11 +65,18 @@ def test_the_migrations_make_what_the_tables_say(engine: Engine, empty: str) -> 
 
 def test_an_empty_database_is_not_current_until_it_is_migrated(empty: str) -> None:
     engine = engines.connect(empty)
-    assert migrations.current(engine) is None
-    assert not migrations.is_current(engine)
-    assert migrations.migrate(engine) == migrations.head()
-    assert migrations.is_current(engine)
+    assert revision.current(engine) == ""
+    assert not revision.is_current(engine)
+    assert migrations.migrate(engine) == revision.head()
+    assert revision.is_current(engine)
     engine.dispose()
+
+
+def test_the_versions_are_those_that_the_tool_walks_through() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    walked = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert revision.known() == walked
 
 
 def test_migrating_again_changes_nothing(engine: Engine) -> None:
@@ -80,7 +90,7 @@ def test_migrating_again_changes_nothing(engine: Engine) -> None:
 def test_services_that_start_together_migrate_once(empty: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         heads = list(pool.map(migrations.migrate, [empty] * 4))
-    assert heads == [migrations.head()] * 4
+    assert heads == [revision.head()] * 4
 
 
 def test_a_migration_that_breaks_leaves_nothing(empty: str) -> None:
