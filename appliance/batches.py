@@ -58,4 +58,6 @@ class Batch:
 
 
 def numbered(cells: pl.DataFrame, first_row: int) -> pl.DataFrame:
-    return cells.with_columns(pl.int_range(first_row, first_row + pl.len(), dtype=pl.Int64).alias(ROW))
+    rows = pl.Series(ROW, np.arange(first_row, first_row + cells.height, dtype=np.int64))
+    # A file that this box wrote has numbers of its own; to add a column is quicker than to replace one.
+    return cells.with_columns(rows) if ROW in cells.columns else cells.hstack([rows])

@@ -99,7 +99,7 @@ def predict_rows(
     scores = found.scores
     if moves and not profile.history_rows:
         states = _states(connection, named, moves)
-    read_at = frame[TIME].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
+    read_at = frame[TIME].to_physical().to_numpy().astype("datetime64[us]")
     late = _late(machine_ids, read_at, states)
     flags = (late * LATE | found.flags).astype(np.int16)
     batch = Batch(
@@ -260,10 +260,10 @@ def _known_ids(connection: Connection, served: Served) -> tuple[int, int]:
 
 def _machines(connection: Connection, profile_id: int, frame: pl.DataFrame) -> tuple[NDArray[np.int32], dict[int, str]]:
     """The machine of each row, as its id, and the names of these ids."""
-    names = {name: name or NOBODY for name in frame[MACHINE].unique().to_list()}
-    ids = model_store.ensure_machines(connection, profile_id, sorted(set(names.values())))
-    column = frame[MACHINE].replace_strict(list(names), [ids[name] for name in names.values()], return_dtype=pl.Int32)
-    return column.to_numpy(), {id_: name for name, id_ in ids.items()}
+    names = [name or NOBODY for name in frame[MACHINE].to_list()]
+    ids = model_store.ensure_machines(connection, profile_id, sorted(set(names)))
+    column = np.fromiter((ids[name] for name in names), np.int32, len(names))
+    return column, {id_: name for name, id_ in ids.items()}
 
 
 def _states(connection: Connection, machines: Sequence[int], moves: bool) -> dict[int, MachineState]:

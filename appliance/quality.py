@@ -140,7 +140,7 @@ class Checker:
             typed = typed.with_columns(
                 pl.when(pl.Series(~mask)).then(pl.col(name)) for name, mask in wrong.items() if name in self._headers
             )
-        typed = typed.select(present).insert_column(0, frame[ROW])
+        typed = pl.DataFrame([frame[ROW], *(typed[name] for name in present)])
         for rule, name, mask in contract.broken(self._profile, typed):
             found.append(self._cell(rule, name, mask & ~wrong[name] if name in wrong else mask))
         return self._with_machine_and_time(typed), found
@@ -164,16 +164,14 @@ class Checker:
 
     def _with_machine_and_time(self, typed: pl.DataFrame) -> pl.DataFrame:
         machine, time = self._profile.machine.column, self._profile.time.column
-        named: pl.Expr = pl.lit(self._origin or None, pl.String)
-        moment: pl.Expr = pl.lit(self._arrived_at)
-        if machine is not None:
-            named = pl.col(machine) if machine in typed.columns else pl.lit(None, pl.String)
-            if self._demo:
-                named = pl.when(named.str.starts_with(DEMO)).then(named).otherwise(DEMO + named)
-        if time is not None:
-            moment = pl.col(time) if time in typed.columns else pl.lit(None)
-        rest = [name for name in typed.columns if name != ROW]
-        return typed.select(ROW, named.alias(MACHINE), moment.cast(pl.Datetime("us", "UTC")).alias(TIME), *rest)
+        named = _own(typed, MACHINE, pl.String(), machine, self._origin or None)
+        if self._demo and machine is not None:
+            named = pl.select(
+                pl.when(named.str.starts_with(DEMO)).then(named).otherwise(DEMO + named).alias(MACHINE)
+            ).to_series()
+        moment = _own(typed, TIME, pl.Datetime("us", "UTC"), time, self._arrived_at)
+        row, *rest = typed.get_columns()
+        return pl.DataFrame([row, named, moment, *rest])
 
     def _of_the_row(self, batch: Batch, typed: pl.DataFrame, cells: Sequence[_Found]) -> Iterator[_Found]:
         """What is wrong with a row beyond its cells."""
@@ -181,6 +179,8 @@ class Checker:
         yield from missing
         sources = ((MACHINE, "machine", self._profile.machine.column), (TIME, "time", self._profile.time.column))
         for value, rule, column in sources:
+            if not typed[value].null_count():
+                continue
             silent = typed[value].is_null().to_numpy()
             for item in (*cells, *missing):
                 if item.column == column:
@@ -227,11 +227,14 @@ class Checker:
         self._issues[issue.rule, issue.column] = issue
 
     def _bad(self, batch: Batch, bad: Mask, found: Sequence[_Found]) -> pl.DataFrame:
-        frame = batch.frame.with_columns(batch.mend.alias(MEND))
-        frame = frame.filter(pl.Series(bad)) if bad.any() else frame.clear()
-        times = [name for name, kind in frame.schema.items() if kind.is_temporal()]
+        kinds = batch.frame.schema
+        if not bad.any():
+            written = {name: pl.String() if kind.is_temporal() else kind for name, kind in kinds.items()}
+            return pl.DataFrame(schema={**written, MEND: pl.String(), REASONS: pl.String()})
+        frame = batch.frame.with_columns(batch.mend.alias(MEND)).filter(pl.Series(bad))
+        times = [name for name, kind in kinds.items() if kind.is_temporal()]
         if times:
-            frame = frame.with_columns(self._written(name, frame.schema[name]) for name in times)
+            frame = frame.with_columns(self._written(name, kinds[name]) for name in times)
         return frame.with_columns(pl.Series(REASONS, _reasons(bad, found), dtype=pl.String))
 
     def _written(self, header: str, kind: pl.DataType) -> pl.Expr:
@@ -240,6 +243,13 @@ class Checker:
         if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
             cell = cell.dt.convert_time_zone(self._profile.time.zone)
         return cell.dt.strftime(time_format(self._profile))
+
+
+def _own(typed: pl.DataFrame, name: str, kind: pl.DataType, column: str | None, value: object) -> pl.Series:
+    """A column of ours: what stands in the file's column that is named, or the value where none is."""
+    if column is None or column not in typed.columns:
+        return pl.Series(name, [value if column is None else None], dtype=kind).new_from_index(0, typed.height)
+    return typed[column].alias(name).cast(kind)
 
 
 @once

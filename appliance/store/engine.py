@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import select
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 import psycopg2
+import psycopg2.extensions
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from appliance.errors import Conflict, SettingError, StoreAway
 from appliance.store import known
@@ -27,6 +32,9 @@ LOCK_TIMEOUT = "10s"
 # A process that hangs in mid-transaction must not hold a part or a partition for ever.
 IDLE_TIMEOUT = "300s"
 POOL_WAIT_SECONDS = 10
+# A connection that rested for less need not answer before it is used.
+_FRESH_SECONDS = 1.0
+_LEFT = "appliance_left"
 
 # SQLSTATE classes that say "not now": connection lost, server shutting down or starting, no room or no slots left.
 _AWAY = ("08", "57P", "53")
@@ -54,7 +62,6 @@ def connect(dsn: str, application: str = "appliance", pool_size: int = 5) -> Eng
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=POOL_WAIT_SECONDS,
-        pool_pre_ping=True,
         json_serializer=to_json,
         connect_args={
             "application_name": application,
@@ -68,7 +75,33 @@ def connect(dsn: str, application: str = "appliance", pool_size: int = 5) -> Eng
         },
     )
     event.listen(engine, "connect", lambda *_: known.forget(engine))
+    event.listen(engine, "checkin", _left)
+    event.listen(engine, "checkout", lambda connection, record, _: _see_alive(engine, connection, record))
     return engine
+
+
+def _left(_: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.info[_LEFT] = time.monotonic()
+
+
+def _see_alive(engine: Engine, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    """Have the pool connect anew where a connection broke while nobody used it.
+
+    One that just worked is asked only where the server said something meanwhile: good-bye, for instance.
+    """
+    rested = time.monotonic() - record.info.get(_LEFT, math.inf)
+    try:
+        if rested >= _FRESH_SECONDS or _is_told(cast(psycopg2.extensions.connection, connection)):
+            engine.dialect.do_ping(connection)
+    except psycopg2.Error as error:
+        raise InvalidatePoolError from error
+
+
+def _is_told(connection: psycopg2.extensions.connection) -> bool:
+    """Whether something came that was not read."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager

@@ -18,15 +18,10 @@ CHUNK_ROWS = 16_384
 # 2^12 ids share a row of prediction_hour.
 BUCKET_BITS = 12
 
-# Advisory locks of this module.
-_IDS_LOCK = 7_165_002
+# Advisory locks: this one, and 7_165_002 in the function of the database that gives ids.
 _PARTITION_LOCK = 7_165_003
 
-_RESERVE = text(
-    "SAVEPOINT ids; SELECT pg_advisory_xact_lock(:key);"
-    " SELECT setval('prediction_id', nextval('prediction_id') + :more), clock_timestamp()"
-)
-_RESERVED = text("ROLLBACK TO SAVEPOINT ids; RELEASE SAVEPOINT ids")
+_RESERVE = text("SELECT last, now FROM reserve_prediction_ids(:many)")
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
@@ -61,10 +56,7 @@ def reserve_ids(conn: Connection, n: int) -> tuple[int, datetime]:
 
     What is reserved and not used is a gap. The lock is gone when this returns, or when the connection dies.
     """
-    # A sequence does not roll back, while a lock ends with the savepoint that it was taken in. Several statements in one
-    # message: each of its own would cost a small request a way to the database and back.
-    last, now = conn.execute(_RESERVE, {"key": _IDS_LOCK, "more": n - 1}).one()
-    conn.execute(_RESERVED)
+    last, now = conn.execute(_RESERVE, {"many": n}).one()
     return last - n + 1, now
 
 
