@@ -1,8 +1,8 @@
 # ruff: noqa: S608  (statements are put together from words of our own; values are bound)
 """Finding predictions, newest first, in a table of many millions.
 
-Each filter has a road of its own, and each road is spelled so that one index alone can give its order (``id + 0``):
-left to its estimates, PostgreSQL would at times walk through millions of rows for a page of a machine that has been
+Each filter has a road of its own, and each road is spelled so that one index alone can give its order (``id + 0``,
+``0 + id``): left to its estimates, PostgreSQL would at times walk through millions of rows for a page of a machine that has been
 silent for a month.
 """
 
@@ -24,9 +24,12 @@ from appliance.store.writer import BUCKET_BITS, hour_of
 Bin = Literal["hour", "day"]
 
 _END = 2**63 - 1
-# ix_prediction_suspect holds the failing rows and all from this probability on.
+# ix_prediction_suspect and ix_prediction_suspect_machine hold the failing rows and all from this probability on.
 SUSPECT = 0.1
+# From here on they stand by themselves in ix_prediction_suspect: few, and looked for most.
+LIKELY = 0.5
 
+_LIKELY = f"(p.probability >= {LIKELY}::real)::integer"
 _WORDS = {number: word for word, number in SOURCES.items()}
 _COLUMNS = "p.id, p.predicted_at, p.read_at, p.file_id, p.row, p.probability, p.source, p.flags, p.failing"
 _WHOLE = ", p.features, p.modes, model.features AS feature_names, model.modes AS mode_names"
@@ -116,7 +119,10 @@ def counts(conn: Connection, wanted: PredictionFilter, by: Bin, zone: str) -> li
     if where["low"] >= where["high"] or not whom:
         return []
     suspect = _suspect(wanted)
-    order = "p.id + 0" if (suspect or wanted.machine) and wanted.file_id is None else "p.id"
+    by_machine = wanted.machine is not None
+    order = "p.id"
+    if (suspect or by_machine) and wanted.file_id is None:
+        order = "0 + p.id" if suspect and by_machine else "p.id + 0"
     conditions += [f"{order} >= :low", f"{order} < :high"]
     if wanted.machine is not None:
         conditions.append(f"p.machine_id IN ({', '.join(f'{machine:d}' for _, machine in whom)})")
@@ -157,7 +163,7 @@ def _conditions(wanted: PredictionFilter, where: dict[str, Any]) -> list[str]:
         conditions.append("p.predicted_at < :to")
         where["to"] = wanted.to
     if wanted.source is not None:
-        # Said as a range here and for machines, lest another index offer its order for what that of suspects is for.
+        # Said as a range, lest another index offer its order for what that of suspects is for.
         conditions.append("p.source BETWEEN :source AND :source")
         where["source"] = SOURCES[wanted.source]
     if wanted.failing is not None:
@@ -183,9 +189,11 @@ def _roads(conn: Connection, wanted: PredictionFilter, where: dict[str, Any]) ->
         return
     stretch = ["p.id + 0 >= :low", "p.id + 0 < :high"]
     for profile, machine in _whom(conn, wanted):
-        if suspect:
-            of_machine = [] if machine is None else [f"p.machine_id BETWEEN {machine:d} AND {machine:d}"]
-            yield [f"p.profile_id = {profile:d}", *stretch, *of_machine], "p.id + 0"
+        if suspect and machine is not None:
+            yield [f"p.machine_id = {machine:d}", "0 + p.id >= :low", "0 + p.id < :high"], "0 + p.id"
+        elif suspect:
+            for likely in (1,) if (wanted.min_probability or 0) >= LIKELY else (1, 0):
+                yield [f"p.profile_id = {profile:d}", f"{_LIKELY} = {likely:d}", *stretch], "p.id + 0"
         elif machine is not None:
             yield [f"p.machine_id = {machine:d}", *stretch], "p.id + 0"
         else:
@@ -194,7 +202,7 @@ def _roads(conn: Connection, wanted: PredictionFilter, where: dict[str, Any]) ->
 
 
 def _suspect(wanted: PredictionFilter) -> bool:
-    """Whether all that is wanted stands in ix_prediction_suspect."""
+    """Whether all that is wanted stands in the indexes of suspects."""
     return wanted.failing is True or (wanted.min_probability or 0) >= SUSPECT
 
 
