@@ -156,13 +156,13 @@ def test_a_backup_of_a_later_format_is_refused(stage: Stage, place: Path) -> Non
 
 
 def test_tables_of_an_earlier_release_are_brought_up(stage: Stage, boxes: Boxes, place: Path) -> None:
-    """As the release before had them: without what 0014 and 0015 made."""
+    """As the release before had them: without what 0014 and later ones made."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backup.backups, "keep", lambda *_, **__: None)
         patch.setattr(backup.backups, "there", lambda *_: [])
         patch.setattr(backup.backups, "removed", lambda *_: None)
         patch.setattr(backup.runs, "recorded", _unrecorded)
-        stage.change("DROP INDEX ix_prediction_suspect_machine")
+        stage.change("DROP INDEX ix_prediction_suspect_machine; DROP FUNCTION reserve_prediction_ids")
         stage.change("DROP VIEW report.backup; DROP TABLE backup; UPDATE alembic_version SET version_num = '0013'")
         done = stage.backup()
     fresh = boxes.fresh("fresh", place)
