@@ -280,7 +280,7 @@ def criticality(rows: int, bad: int, high: float, medium: float) -> Literal["hig
 
 
 def shortened(text: str) -> str:
-    shown = printable(text)
+    shown = printable(text[: EXAMPLE_LENGTH + 1])  # never shorter than it was
     return shown if len(shown) <= EXAMPLE_LENGTH else f"{shown[: EXAMPLE_LENGTH - 1]}…"
 
 

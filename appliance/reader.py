@@ -21,7 +21,7 @@ from appliance import headers, parquetrows
 from appliance.batches import CUT_OFF, TOO_FEW, TOO_MANY, UNMENDED, UNSOUND, WHOLE, Batch, numbered
 from appliance.decoding import UNDECODED, wrong_encoding
 from appliance.errors import FileRefused
-from appliance.gate import Format
+from appliance.gate import ByteGate, Format
 from appliance.headers import Header
 from appliance.jsonrows import rows_to_batch
 from appliance.lines import BROKEN, CUT, FEW, MANY, Block, Irregular, Lines
@@ -32,6 +32,7 @@ __all__ = ["BATCH_ROWS", "LINE_LIMIT", "Batch", "Format", "Reader", "open_file",
 
 BATCH_ROWS = 100_000
 LINE_LIMIT = 2**20
+SIZE_LIMIT = 2**31  # of what a Parquet file unpacks to
 CELLS = 4_000_000  # in a batch, however many rows the caller wants
 FILES_NAMED = 100  # in the lineage of a mended file
 
@@ -106,13 +107,15 @@ def open_file(
     *,
     batch_rows: int = BATCH_ROWS,
     line_limit: int = LINE_LIMIT,
+    size_limit: int = SIZE_LIMIT,
     row_limit: int | None = None,
     complete: bool = False,
 ) -> Reader:
     """Open a claimed copy; its last line may have been cut off where the profile says that lines always end, unless the
-    file is known to be ``complete``. Refused beyond ``row_limit`` rows."""
+    file is known to be ``complete``. Refused beyond ``row_limit`` rows, and where it unpacks to more than ``size_limit``
+    bytes."""
     if form == "parquet":
-        reader = _parquet(path, profile, batch_rows)
+        reader = _parquet(path, profile, batch_rows, line_limit, size_limit)
     else:
         source = path.open("rb")
         try:
@@ -134,10 +137,17 @@ def read_bytes(
     line_limit: int = LINE_LIMIT,
     row_limit: int | None = None,
 ) -> Reader:
-    """The same for the body of a request, whose end is known to be its end; refused beyond ``row_limit`` rows."""
+    """The same for the body of a request, whose end is known to be its end; refused beyond ``row_limit`` rows.
+
+    It passes the gate of dropped files first, so that the same bytes are refused for the same reason everywhere.
+    """
+    gate = ByteGate(profile, form)
+    gate.feed(data)
+    if refusal := gate.end():
+        raise refusal
     source = io.BytesIO(data)
     if form == "parquet":
-        reader = _parquet(source, profile, batch_rows)
+        reader = _parquet(source, profile, batch_rows, line_limit, SIZE_LIMIT)
     else:
         reader = _csv(source, profile, batch_rows, line_limit, must_end=False)
     reader.row_limit = row_limit
@@ -160,8 +170,8 @@ def _csv(source: BinaryIO, profile: Profile, batch_rows: int, line_limit: int, *
     return Reader(header, tables(), source.close)
 
 
-def _parquet(source: Path | BinaryIO, profile: Profile, batch_rows: int) -> Reader:
-    header, frames = parquetrows.read(source, profile, batch_rows, CELLS)
+def _parquet(source: Path | BinaryIO, profile: Profile, batch_rows: int, line_limit: int, size_limit: int) -> Reader:
+    header, frames = parquetrows.read(source, profile, batch_rows, CELLS, line_limit, size_limit)
 
     def tables() -> Iterator[_Table]:
         for frame in frames:

@@ -41,6 +41,7 @@ def split(settings: Settings, profile: Profile, arrival: Arrival, claimed: Claim
         profile,
         batch_rows=settings.batch_rows,
         line_limit=settings.line_limit_kb * 1024,
+        size_limit=settings.file_limit_mb * 2**20,
     ) as batches:
         checker = quality.Checker(profile, batches.header, claimed.origin, arrival.arrived_at)
         places.make_folders(places.good, places.bad)

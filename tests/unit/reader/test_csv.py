@@ -21,7 +21,7 @@ from tests.unit.reader.rows import cells, refusal, rows, rows_of_file, text_prof
 
 PLAIN = text_profile()
 HEAD = b"a,b,c,reading\n"
-REASONS = {"empty", "encoding", "nul_bytes", "header", "no_rows", "duplicate_column", "quotes"}
+REASONS = {"compressed", "duplicate_column", "empty", "encoding", "format", "header", "no_rows", "nul_bytes", "quotes"}
 
 
 def test_cells_come_as_they_are_written() -> None:

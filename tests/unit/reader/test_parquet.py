@@ -106,5 +106,6 @@ def test_damaged_files_are_refused_never_a_crash() -> None:
             data[chance.randrange(4, len(data) - 4)] = chance.randrange(256)
         with suppress(FileRefused):
             assert sum(batch.rows for batch in batches(bytes(data), PUMP)) > 0
-    for part in (b"", b"PAR1", good[:-1], good[:50], b"PAR1" + b"\xff" * 100 + b"PAR1"):
+    assert refusal(b"", PUMP, "parquet").reason == "empty"
+    for part in (b"PAR1", good[:-1], good[:50], b"PAR1" + b"\xff" * 100 + b"PAR1"):
         assert refusal(part, PUMP, "parquet").reason == "format"
