@@ -25,6 +25,15 @@ def escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def fitting(name: str) -> str:
+    """The name as ours may begin with it: that of a file which was refused for it may be far too long."""
+    whole = name.encode()
+    if len(whole) <= MAX_NAME_BYTES:
+        return name
+    first, last = whole[: MAX_NAME_BYTES - 43], whole[-40:]  # the end says what kind of file it is
+    return f"{first.decode(errors='ignore')}...{last.decode(errors='ignore')}"
+
+
 def name_fault(name: str) -> str | None:
     """What is wrong with the name of a file or folder, or None."""
     try:

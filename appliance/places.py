@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import durable, outputs
+from appliance.names import fitting
 from appliance.profile import Profile
 from appliance.settings import Settings
 from appliance.store.rows import Arrival
@@ -26,7 +27,7 @@ class Places:
     @classmethod
     def of(cls, settings: Settings, profile: Profile, arrival: Arrival) -> Places:
         folder = _folder(profile.name, arrival)
-        named = f"{arrival.name}.{arrival.file_id}"
+        named = f"{fitting(arrival.name)}.{arrival.file_id}"
         return cls(
             root=settings.data_dir,
             good=settings.good / folder / f"{arrival.file_id}.parquet",
@@ -51,7 +52,7 @@ class Places:
 
 def archived(settings: Settings, profile: str, arrival: Arrival) -> Path:
     """Where an original is kept, if it is."""
-    return settings.archive / _folder(profile, arrival) / f"{arrival.name}.{arrival.id}"
+    return settings.archive / _folder(profile, arrival) / f"{fitting(arrival.name)}.{arrival.id}"
 
 
 def _folder(profile: str, arrival: Arrival) -> str:
@@ -65,7 +66,7 @@ def discard_outputs(settings: Settings, arrival: Arrival) -> None:
     rows that nobody accounts for, should the original be gone.
     """
     date = f"profile=*/date={arrival.day.isoformat()}"
-    bad = f"{arrival.name}.{arrival.file_id}"
+    bad = f"{fitting(arrival.name)}.{arrival.file_id}"
     for folder in settings.good.glob(date):
         outputs.discard(folder / f"{arrival.file_id}.parquet")
     for folder in settings.bad.glob(date):

@@ -19,7 +19,7 @@ from appliance.quality import Issue
 from appliance.reasons import reason
 from appliance.scorer import Scorer, Scores
 from appliance.settings import Settings
-from appliance.spreadsheet import REASONS
+from appliance.spreadsheet import REASONS, inert
 
 FIRST_REASONS = 10
 
@@ -151,7 +151,14 @@ def _lines(profile: Profile, featured: pl.DataFrame, scores: Scores) -> Iterator
         failing = bool(scores.failing[at])
         said = reason(profile, values, modes).text if failing else ""
         cells = [_cell(values[name]) for name in names]
-        yield [values[ROW], *cells, f"{scores.probability[at]:.4f}", int(failing), *(f"{m:.4f}" for m in modes), said]
+        yield [
+            values[ROW],
+            *cells,
+            f"{scores.probability[at]:.4f}",
+            int(failing),
+            *(f"{m:.4f}" for m in modes),
+            inert(said),
+        ]
 
 
 def _cell(value: object) -> object:
@@ -164,7 +171,6 @@ def _cell(value: object) -> object:
             return int(value)
         case datetime():
             return value.isoformat()
-        case str() if value[:1] in "=+-@\t\r":
-            # Spreadsheets would run it as a formula.
-            return f"'{value}"
+        case str():
+            return inert(value)
     return value

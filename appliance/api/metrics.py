@@ -33,6 +33,9 @@ class Metrics:
         self._refused_rows = Counter(
             "appliance_rows_refused", "Rows that broke the contract.", ["profile"], registry=registry
         )
+        self._refused_files = Counter(
+            "appliance_files_refused", "Files in requests that were refused as a whole.", ["reason"], registry=registry
+        )
         self._refused_tokens = Counter("appliance_tokens_refused", "Requests with a wrong token.", registry=registry)
         self._refused_passwords = Counter(
             "appliance_passwords_refused", "Tries to sign in that were refused.", registry=registry
@@ -56,6 +59,9 @@ class Metrics:
 
     def refused_rows(self, profile: str, rows: int) -> None:
         self._refused_rows.labels(profile).inc(rows)
+
+    def refused_file(self, reason: str) -> None:
+        self._refused_files.labels(reason).inc()
 
     def refused_token(self) -> None:
         self._refused_tokens.inc()

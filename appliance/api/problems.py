@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
 from appliance.api import origin
-from appliance.errors import ApplianceError, StoreAway, Unauthorized
+from appliance.errors import ApplianceError, FileRefused, StoreAway, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,9 @@ def message_of(error: ApplianceError) -> str:
 
 
 def note(request: Request, error: ApplianceError) -> None:
-    """Log what is no client's fault, with all that is known of it."""
+    """Count refused files by their reason; log what is no client's fault, with all that is known of it."""
+    if isinstance(error, FileRefused):
+        request.app.state.api.metrics.refused_file(error.reason)
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, loggable(request.scope["path"]), error)
 

@@ -12,12 +12,13 @@ from typing import Any, Literal
 import polars as pl
 from pydantic_core import from_json, to_json
 
-from appliance import names, spreadsheet
+from appliance import names
 from appliance.api import schema
 from appliance.api.problems import NotAcceptable
 from appliance.errors import RequestError, UnsupportedMedia
 from appliance.predict import NOBODY
 from appliance.profile import Profile
+from appliance.spreadsheet import inert_cells
 
 Format = Literal["json", "csv", "parquet"]
 
@@ -111,15 +112,8 @@ def to_bytes(value: Any) -> bytes:
 
 def to_csv(frame: pl.DataFrame) -> bytes:
     """RFC 4180: comma, point, UTF-8; times in ISO 8601, UTC; no cell that a spreadsheet would run."""
-    texts = [inert(name) for name, kind in frame.schema.items() if kind == pl.String()]
+    texts = [inert_cells(name) for name, kind in frame.schema.items() if kind == pl.String()]
     return frame.with_columns(texts).write_csv().encode()
-
-
-def inert(name: str) -> pl.Expr:
-    """:func:`appliance.spreadsheet.inert` for a whole column."""
-    bare = pl.col(name).str.strip_chars_start("'")
-    armed = bare.str.contains(spreadsheet.FORMULA) & ~bare.str.contains(spreadsheet.SIGNED_NUMBER)
-    return pl.when(armed).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
 
 
 def to_parquet(frame: pl.DataFrame) -> bytes:

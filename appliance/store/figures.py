@@ -5,6 +5,7 @@
 ``ingest_rows_in``, ``_good``, ``_bad``  rows, by profile
 ``ingest_files``                        accepted files, by profile and criticality
 ``ingest_quarantined``                  files refused as a whole, by profile
+``ingest_refused``                      the same by profile and reason, for reasons that there were
 ``ingest_delay_seconds``                from arrival to ingested, the longest of the pass, by profile
 ``ingest_duplicates``, ``_left``        files of known content, and those left for the next pass
 ``ingest_broken``                       files over which the pass broke off
@@ -54,6 +55,7 @@ def record(conn: Connection, run_id: int) -> list[str]:
     seconds = (run.finished_at - run.started_at).total_seconds()
     figures = [
         *_by_profile(conn, run.counts),
+        *_refused(conn, run.counts),
         *((f"ingest_{name}", {}, float(run.counts.get(name, 0))) for name in _OF_PASS),
         ("ingest_seconds", {}, max(0.0, seconds)),
         *((name, {}, value) for name, value in queries.backlog(conn).items() if name in _BACKLOG),
@@ -89,6 +91,15 @@ def _by_profile(conn: Connection, counts: Mapping[str, Any]) -> Iterator[Figure]
         for criticality in ("high", "medium", "low"):
             yield "ingest_files", {**profile, "criticality": criticality}, float(row[criticality])
         yield "ingest_delay_seconds", profile, max(0.0, float(row["delay"]))
+
+
+def _refused(conn: Connection, counts: Mapping[str, Any]) -> Iterator[Figure]:
+    query = text(
+        f"{_FILES} SELECT p.name, m.reason, count(*) AS files FROM mine m JOIN profile p ON p.id = m.profile_id"
+        " WHERE m.state = 'quarantined' GROUP BY p.name, m.reason ORDER BY p.name, m.reason"
+    )
+    for row in conn.execute(query, _bounds(counts)).mappings():
+        yield "ingest_refused", {"profile": row["name"], "reason": row["reason"]}, float(row["files"])
 
 
 def _replace(conn: Connection, at: datetime, figures: Sequence[Figure]) -> None:
