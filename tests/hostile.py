@@ -98,6 +98,12 @@ FOREIGN = [
         bad={"type": 2},
         profile="pump",
     ),
+    Foreign(
+        "time without its seconds, as Excel shows it",
+        cells(1, "01.01.2025 00:00", rows=PUMP, separator=";"),
+        bad={"time": 1},
+        profile="pump",
+    ),
     Foreign("10,000 columns", _WIDE + MILL, "too_many_columns"),
     Foreign("line over the limit", HEAD + b"9" * (1 + (LINE_LIMIT_KB << 10)) + b"\n" + LINES[0], "line_too_long"),
     Foreign("quote in the header that never closes", MILL.replace(b"Type", b'"Type', 1), "quotes"),
