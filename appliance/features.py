@@ -8,6 +8,8 @@ float32 at the end: limits that lie on a rounding edge (8.6 K) need the former, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +21,7 @@ from appliance.profile import MACHINE, TIME, Column, Condition, Feature, Limit, 
 
 # A category that the profile does not know; only rows that never passed the contract can hold one.
 UNKNOWN_CATEGORY = -1.0
+_FEW = 64
 _IS_HISTORY = "_is_history"
 _ORDER = "_order"
 
@@ -85,13 +88,11 @@ def matrix(profile: Profile, rows: pl.DataFrame, history: pl.DataFrame | None = 
 
 def matrix_of(profile: Profile, featured: pl.DataFrame) -> NDArray[np.float32]:
     """The same from a frame that :func:`feature_frame` gave."""
-    columns = featured.select(_matrix_columns(profile))
-    return np.ascontiguousarray(columns.to_numpy(), dtype=np.float32)
-
-
-@once
-def _matrix_columns(profile: Profile) -> list[pl.Expr]:
-    return [expression for name in profile.model.inputs for expression in _inputs(profile, name)]
+    columns = [column for name in profile.model.inputs for column in _input(profile.feature(name), featured[name])]
+    filled = np.empty((len(columns), featured.height), np.float32)
+    for number, column in enumerate(columns):
+        filled[number] = column
+    return np.ascontiguousarray(filled.T)
 
 
 @once
@@ -131,18 +132,21 @@ def bound_expression(condition: Condition) -> pl.Expr:
     return pl.lit(bound)
 
 
-def _inputs(profile: Profile, name: str) -> list[pl.Expr]:
-    source = profile.feature(name)
+def _input(source: Column | Feature, values: pl.Series) -> list[NDArray[Any]]:
+    """The columns of the matrix that a column of a frame becomes; a missing value is NaN, and belongs to no category."""
     if isinstance(source, Feature) or source.type != "category":
-        return [pl.col(name).cast(pl.Float32).fill_null(math.nan)]
-    if source.ordered:
-        ranks = {category: float(rank) for rank, category in enumerate(source.categories)}
-        known = pl.col(name).replace_strict(ranks, default=UNKNOWN_CATEGORY, return_dtype=pl.Float32)
-        return [pl.when(pl.col(name).is_null()).then(math.nan).otherwise(known).cast(pl.Float32).alias(name)]
-    return [
-        (pl.col(name) == category).fill_null(False).cast(pl.Float32).alias(f"{name}={category}")
-        for category in source.categories
-    ]
+        return [values.cast(pl.Float32).to_numpy()]
+    codes = _codes(values, source.categories)
+    return [codes] if source.ordered else [codes == code for code in range(len(source.categories))]
+
+
+def _codes(values: pl.Series, categories: Sequence[str]) -> NDArray[np.float32]:
+    codes: dict[str | None, float] = {category: float(code) for code, category in enumerate(categories)}
+    codes[None] = math.nan
+    if len(values) <= _FEW:
+        # To set an engine going costs a single row more than all else.
+        return np.array([codes.get(value, UNKNOWN_CATEGORY) for value in values.to_list()], np.float32)
+    return values.replace_strict(codes, default=UNKNOWN_CATEGORY, return_dtype=pl.Float32).to_numpy()
 
 
 def _with_windows(frame: pl.DataFrame, windows: list[Feature], history: pl.DataFrame | None) -> pl.DataFrame:

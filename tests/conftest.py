@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from xdist.remote import Producer
@@ -41,6 +42,10 @@ MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 << 30
 PREFIX = "appliance-tests-"
 TEMPLATE = "migrated"
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> turns.Turns | None:

@@ -128,7 +128,7 @@ def accepted(profile: Profile, row: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("name", ["milling", "pump"])
-@settings(max_examples=counts.examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=counts.examples(100), suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_what_the_schema_allows_the_contract_takes_and_the_reverse(name: str, data: st.DataObject) -> None:
     profile = profiles.load(name)

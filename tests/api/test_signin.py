@@ -744,9 +744,7 @@ def test_forms_that_are_none_are_refused_in_a_sentence(tab: Browser) -> None:
 
 
 def test_no_form_makes_the_api_fail(tab: Browser) -> None:
-    @hypothesis_settings(
-        max_examples=counts.examples(60), deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
+    @hypothesis_settings(max_examples=counts.examples(60), database=None, suppress_health_check=list(HealthCheck))
     @given(
         st.sampled_from(
             ["/sign-in", "/welcome/x", "/welcome/%00", "/account/password", "/sign-out", "/account/sessions"]

@@ -250,7 +250,7 @@ def _asked(draw: st.DrawFn, name: str) -> tuple[dict[str, Any], datetime]:
 
 
 @pytest.mark.parametrize("name", ["milling", "pump"])
-@hypothesis(max_examples=counts.examples(30), deadline=None)
+@hypothesis(max_examples=counts.examples(30))
 @given(data=st.data())
 def test_checked_together_or_alone_is_the_same(name: str, data: st.DataObject) -> None:
     profile = profiles.load(name)

@@ -240,7 +240,7 @@ _ROWS = st.lists(
 )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=_ROWS)
 def test_whatever_rows_hold_comes_back_as_it_was(boxes: Boxes, tmp_path: Path, rows: list[object]) -> None:
     dsn = boxes.fresh(f"odd-{len(boxes.databases)}").settings.require_dsn()

@@ -189,9 +189,7 @@ OUTCOMES = st.lists(st.sampled_from(["done", "failed", "skipped", "passing"]), m
 
 
 @given(OUTCOMES)
-@hypothesis_settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=counts.examples(25), deadline=None
-)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=counts.examples(25))
 def test_failing_and_working_are_told_in_turn(engine: Engine, outcomes: list[str]) -> None:
     """Never twice the same in a row; and whoever reads the last event knows how things stand."""
     with engines.transaction(engine) as connection:

@@ -36,7 +36,7 @@ def numbers(low: int, high: int) -> st.SearchStrategy[str]:
 
 
 @given(numbers(0, 59), numbers(0, 23))
-@hypothesis_settings(deadline=None, max_examples=counts.examples(60))
+@hypothesis_settings(max_examples=counts.examples(60))
 def test_the_longest_gap_of_a_day_is_that_of_the_scheduler(minutes: str, hours: str) -> None:
     """Airflow reads such expressions by croniter."""
     expression = f"{minutes} {hours} * * *"
@@ -57,7 +57,7 @@ def test_the_longest_gap_of_a_day_is_that_of_the_scheduler(minutes: str, hours: 
     st.sampled_from(["*", "1", "*/3", "JAN"]),
     st.sampled_from(["*", "1-5", "MON", "0"]),
 )
-@hypothesis_settings(deadline=None, max_examples=counts.examples(40))
+@hypothesis_settings(max_examples=counts.examples(40))
 def test_where_only_some_days_fit_it_is_never_too_short(minutes: str, day: str, month: str, weekday: str) -> None:
     expression = f"{minutes} 3 {day} {month} {weekday}"
     gap = cron.longest_gap(expression)

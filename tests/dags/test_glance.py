@@ -31,9 +31,7 @@ PLACES = st.sampled_from(["", "milling", "pump", "milling/mill-1", "milling/.hid
     st.lists(st.tuples(PLACES, NAMES, st.sampled_from(["file", "folder", "link", "pipe"])), max_size=6),
     st.sets(st.sampled_from(["milling", "pump"])),
 )
-@hypothesis_settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=counts.examples(60), deadline=None
-)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=counts.examples(60))
 def test_it_sees_what_the_real_look_sees(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, str, str]], served: set[str]
 ) -> None:

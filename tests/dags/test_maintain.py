@@ -80,7 +80,7 @@ def months_ago(months: int) -> datetime:
     st.lists(st.integers(0, 9), min_size=1, max_size=5).map(lambda ages: sorted(ages, reverse=True)),
     st.integers(1, 200),
 )
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6, deadline=None)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6)
 def test_only_whole_months_go_and_the_accounts_stay(box: Box, ages: list[int], days: int) -> None:
     box.engine.dispose()  # what it knows of partitions is of the example before
     with transaction(box.engine) as connection:
@@ -208,7 +208,7 @@ def aged(connection: Connection, table: str, column: str, row: Any, days: float)
 
 
 @given(AGES, AGES, AGES, st.integers(1, 400), st.integers(1, 400))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8, deadline=None)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
 def test_records_go_with_their_age_and_no_sooner(
     box: Box, runs: list[int], events: list[int], arrivals: list[int], run_days: int, record_days: int
 ) -> None:
@@ -333,7 +333,7 @@ def dated(root: Path, day: date, name: str = "a.csv.1") -> Path:
 
 
 @given(st.lists(st.integers(0, 60), max_size=8), st.integers(0, 60))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 def test_originals_go_with_their_day(
     tmp_path_factory: pytest.TempPathFactory, dsn: str, engine: Engine, ages: list[int], days: int
 ) -> None:
@@ -412,7 +412,7 @@ def test_beside_a_running_pass_only_old_originals_go(box: Box, monkeypatch: pyte
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=8), st.integers(1, 30))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 def test_logs_go_with_their_age_and_folders_when_they_are_empty(
     tmp_path_factory: pytest.TempPathFactory, dsn: str, engine: Engine, logs: list[tuple[int, int]], days: int
 ) -> None:

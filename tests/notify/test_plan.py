@@ -68,7 +68,7 @@ happenings = st.lists(
 )
 
 
-@settings(max_examples=counts.examples(60), deadline=None)
+@settings(max_examples=counts.examples(60))
 @given(
     per_hour=st.integers(1, 15),
     happenings=happenings,

@@ -133,7 +133,7 @@ def drawn(profile: dict[str, Any], values: dict[str, Any]) -> AppTest:
 
 
 @pytest.mark.parametrize("name", profiles.NAMES)
-@settings(max_examples=counts.examples(25), deadline=None)
+@settings(max_examples=counts.examples(25))
 @given(data=st.data())
 def test_a_row_comes_back_out_of_its_form(name: str, data: st.DataObject) -> None:
     profile = dumped(profiles.load(name))

@@ -36,7 +36,7 @@ def draw(n: int, mean: float = 0.0, seed: int = 0) -> Values:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the p-value that scipy adds
-@settings(max_examples=counts.examples(200), deadline=None)
+@settings(max_examples=counts.examples(200))
 @given(reference=readings, rows=readings)
 def test_the_ks_statistic_of_scipy_lies_between_both_bounds(reference: Values, rows: Values) -> None:
     here, there = rows[~np.isnan(rows)], reference[~np.isnan(reference)]
@@ -95,7 +95,7 @@ def test_rows_of_the_same_source_cry_no_wolf_and_shifted_ones_do() -> None:
     assert said(draw(1000), draw(drift.FEW_ROWS - 1, 3.0, seed=1)).level == "few"
 
 
-@settings(max_examples=counts.examples(100), deadline=None)
+@settings(max_examples=counts.examples(100))
 @given(reference=readings, rows=readings, spread=st.floats(0, 10))
 def test_outside_is_the_share_beyond_what_training_saw(reference: Values, rows: Values, spread: float) -> None:
     known = reference[~np.isnan(reference)]
@@ -106,7 +106,7 @@ def test_outside_is_the_share_beyond_what_training_saw(reference: Values, rows: 
     assert said(reference, rows, float(low), float(high)).outside == pytest.approx(wanted)
 
 
-@settings(max_examples=counts.examples(100), deadline=None)
+@settings(max_examples=counts.examples(100))
 @given(reference=readings, rows=readings, data=st.data())
 def test_counts_of_machines_add_up_to_those_of_all(reference: Values, rows: Values, data: st.DataObject) -> None:
     of = np.array(data.draw(st.lists(st.integers(-1, 2), min_size=len(rows), max_size=len(rows))))

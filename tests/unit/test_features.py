@@ -65,6 +65,16 @@ def test_categories_become_ranks_or_flags_and_unknown_ones_neither() -> None:
     assert features.matrix(flagged, _mills(type=["M", "X"]))[:, :3].tolist() == [[0, 1, 0], [0, 0, 0]]
 
 
+@given(st.lists(st.sampled_from(["L", "M", "H", "X", "", None]), min_size=1, max_size=20))
+def test_a_row_has_the_same_features_alone_and_among_many(types: list[object]) -> None:
+    rows = _mills(type=types).with_columns(pl.col("type").cast(pl.String), torque=pl.lit(None, pl.Float64))
+    for flags in (False, True):
+        profile = changed("milling", "ordered = true", "ordered = false") if flags else load("milling")
+        few = features.matrix(profile, rows)
+        many = features.matrix(profile, pl.concat([rows] * 100))
+        np.testing.assert_array_equal(np.tile(few, (100, 1)), many)
+
+
 def test_limits_lie_on_the_documented_edge() -> None:
     """8.6 K is a limit that float32, or rounding to tenths, moves rows across."""
     profile = load("milling")

@@ -30,7 +30,7 @@ def test_shapes_types_and_ranges(name: str) -> None:
 
 
 @given(cuts=st.lists(st.integers(0, 800), max_size=6), threads=st.integers(1, 2))
-@settings(deadline=None, max_examples=counts.examples(40))
+@settings(max_examples=counts.examples(40))
 def test_a_row_scores_the_same_in_any_company(cuts: list[int], threads: int) -> None:
     data, _, model_bytes = small_models.small_forest("milling", trees=101)  # enough trees to be shared among threads
     scorer = Scorer(model_bytes, data.profile, threads=threads)

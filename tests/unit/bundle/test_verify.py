@@ -47,7 +47,7 @@ def test_a_sound_bundle_is_returned_as_the_bytes_that_were_checked(copy: Path, k
 
 
 @given(data=st.data())
-@settings(max_examples=counts.examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=counts.examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_changed_byte_in_any_file_is_refused(copy: Path, keys: Keys, no_runtime: None, data: st.DataObject) -> None:
     file = copy / data.draw(st.sampled_from(sorted(FILES)))
     whole = file.read_bytes()
@@ -62,7 +62,7 @@ def test_any_changed_byte_in_any_file_is_refused(copy: Path, keys: Keys, no_runt
 
 
 @given(data=st.data())
-@settings(max_examples=counts.examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=counts.examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_cut_short_or_grown_is_refused(copy: Path, keys: Keys, no_runtime: None, data: st.DataObject) -> None:
     file = copy / data.draw(st.sampled_from(sorted(FILES)))
     whole = file.read_bytes()

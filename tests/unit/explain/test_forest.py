@@ -19,7 +19,7 @@ from tests.unit.explain.forests import Model, Tree, matrices, models, parsed
 STUMP = Tree(0, 0.5, children=(Tree(weights=(0.25, 0.0)), Tree(weights=(0.75, 0.0))))
 
 
-@settings(max_examples=counts.examples(60), deadline=None)
+@settings(max_examples=counts.examples(60))
 @given(model=models(4), rows=matrices(4, 10))
 def test_a_row_reaches_the_leaves_whose_conditions_it_meets(model: Model, rows: NDArray[np.float32]) -> None:
     read = forest.read(model.onnx(), 4)

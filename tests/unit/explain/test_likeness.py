@@ -28,7 +28,7 @@ def test_a_row_of_training_is_at_home_and_a_strange_combination_is_not() -> None
     assert made.from_training(np.array([0.5, 0.5], dtype=np.float32)) < made.usual
 
 
-@settings(max_examples=counts.examples(50), deadline=None)
+@settings(max_examples=counts.examples(50))
 @given(st.lists(st.lists(st.floats(-300, 300, width=32) | st.just(float("nan")), min_size=3, max_size=3), max_size=12))
 def test_the_nearest_cases_are_the_nearest(cells: list[list[float]]) -> None:
     made, reference = space()

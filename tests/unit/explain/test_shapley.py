@@ -21,7 +21,7 @@ def shapley(model: Model, background: NDArray[np.float32]) -> Shapley:
     return Shapley(forest.read(model.onnx(), model.features), background)
 
 
-@settings(max_examples=counts.examples(40), deadline=None)
+@settings(max_examples=counts.examples(40))
 @given(model=models(FEATURES), row=matrices(FEATURES, 1), background=matrices(FEATURES, 6))
 def test_it_is_the_definition(model: Model, row: NDArray[np.float32], background: NDArray[np.float32]) -> None:
     base, wanted = brute_force(model.run, row[0], background)
@@ -30,7 +30,7 @@ def test_it_is_the_definition(model: Model, row: NDArray[np.float32], background
     np.testing.assert_allclose(found.contributions(row[0]), wanted, atol=1e-9)
 
 
-@settings(max_examples=counts.examples(60), deadline=None)
+@settings(max_examples=counts.examples(60))
 @given(model=models(6), rows=matrices(6, 8), background=matrices(6, 20))
 def test_base_and_contributions_add_up_to_what_onnx_runtime_gives(
     model: Model, rows: NDArray[np.float32], background: NDArray[np.float32]
@@ -41,7 +41,7 @@ def test_base_and_contributions_add_up_to_what_onnx_runtime_gives(
         assert found.base + found.contributions(row).sum() == pytest.approx(output, abs=1e-12)
 
 
-@settings(max_examples=counts.examples(25), deadline=None)
+@settings(max_examples=counts.examples(25))
 @given(model=models(3), row=matrices(3, 1), background=matrices(3, 5))
 def test_a_feature_that_no_tree_asks_for_adds_nothing(
     model: Model, row: NDArray[np.float32], background: NDArray[np.float32]
@@ -76,7 +76,7 @@ def test_constant_trees_and_leaves_of_nothing_explain_nothing() -> None:
     assert nothing.contributions(np.ones(2, dtype=np.float32)).tolist() == [0.0, 0.0]
 
 
-@settings(max_examples=counts.examples(15), deadline=None)
+@settings(max_examples=counts.examples(15))
 @given(model=models(3), background=matrices(3, 30), most=st.integers(1, 2000))
 def test_a_smaller_background_is_taken_where_the_forest_is_very_large(
     model: Model, background: NDArray[np.float32], most: int

@@ -46,7 +46,7 @@ def test_probabilities_never_leave_zero_to_one() -> None:
         assert predicted.min() > 1 - 1e-4
 
 
-@settings(max_examples=counts.examples(5), deadline=None)
+@settings(max_examples=counts.examples(5))
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_same_seed_gives_the_same_forest(seed: int) -> None:
     data = small_models.training_data(load("pump"))

@@ -52,7 +52,7 @@ def test_labels_and_modes_never_reach_the_matrix(name: str) -> None:
     assert np.array_equal(features.matrix(profile, flipped), wanted, equal_nan=True)
 
 
-@settings(max_examples=counts.examples(15), deadline=None)
+@settings(max_examples=counts.examples(15))
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_row_is_judged_by_itself_whatever_stands_around_it(seed: int) -> None:
     data, model, _ = small_models.small_forest("milling")

@@ -106,7 +106,7 @@ def test_the_sound_files_are_sound(sound: tuple[bytes, Profile]) -> None:
 
 @pytest.mark.parametrize("name", faults.FAULTS)
 @pytest.mark.parametrize("file", FILES)
-@settings(max_examples=counts.examples(25), deadline=None)
+@settings(max_examples=counts.examples(25))
 @given(seed=st.integers(0, 2**32))
 def test_a_fault_spoils_what_it_says(file: str, name: str, seed: int) -> None:
     data, profile = FILES[file]

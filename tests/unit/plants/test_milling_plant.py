@@ -171,7 +171,7 @@ def test_all_values_are_in_the_profile_s_ranges(rows: pl.DataFrame) -> None:
             assert rows[column.name].str.contains(column.pattern).all()
 
 
-@settings(max_examples=counts.examples(30), deadline=None)
+@settings(max_examples=counts.examples(30))
 @given(cuts=st.lists(st.integers(9_991, 10_019), max_size=5), seed=st.integers(0, 2**40))
 def test_the_same_seed_gives_the_same_bytes_however_they_are_cut(cuts: list[int], seed: int) -> None:
     plant = Milling()

@@ -249,7 +249,7 @@ def csv_files(draw: st.DrawFn) -> Given:
     return Given(mark + header.encode(codec), body.encode(codec), separator, encoding, len(rows))
 
 
-@settings(max_examples=counts.examples(300), deadline=None)
+@settings(max_examples=counts.examples(300))
 @given(csv_files(), st.integers(1, 5), st.integers(1, 3))
 def test_a_given_file_is_played_without_loss(
     tmp_path_factory: pytest.TempPathFactory, file: Given, rows: int, machines: int

@@ -20,7 +20,7 @@ def seen(values: list[int], sizes: list[int], window: int) -> list[bool]:
 
 
 @given(values=st.lists(st.integers(0, 20), max_size=60), sizes=st.lists(st.integers(0, 9), max_size=9))
-@settings(max_examples=counts.examples(150), deadline=None)
+@settings(max_examples=counts.examples(150))
 def test_all_but_the_first_of_equal_rows_are_found(values: list[int], sizes: list[int]) -> None:
     assert seen(values, sizes, 1000) == [value in values[:n] for n, value in enumerate(values)]
 
@@ -30,7 +30,7 @@ def test_all_but_the_first_of_equal_rows_are_found(values: list[int], sizes: lis
     sizes=st.lists(st.integers(0, 9), max_size=9),
     window=st.integers(1, 12),
 )
-@settings(max_examples=counts.examples(150), deadline=None)
+@settings(max_examples=counts.examples(150))
 def test_the_window_bounds_the_search_and_batches_do_not_matter(
     values: list[int], sizes: list[int], window: int
 ) -> None:

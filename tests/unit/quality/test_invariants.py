@@ -42,7 +42,7 @@ def rows_of(text: str, profile: Profile = PUMP, **options: Any) -> Any:
 
 
 @given(body=bodies, size=st.integers(1, 30))
-@settings(max_examples=counts.examples(150), deadline=None)
+@settings(max_examples=counts.examples(150))
 def test_every_row_ends_good_or_bad_and_the_batches_do_not_matter(body: str, size: int) -> None:
     profile = profiles.changed("pump", 'decimal = ","', 'decimal = ","\nduplicate_rows = "bad"')
     body = f"{';'.join(SOUND)}\n{body}"
@@ -60,7 +60,7 @@ def test_every_row_ends_good_or_bad_and_the_batches_do_not_matter(body: str, siz
 
 
 @given(body=bodies)
-@settings(max_examples=counts.examples(150), deadline=None)
+@settings(max_examples=counts.examples(150))
 def test_good_rows_keep_the_contract_and_checking_them_again_changes_nothing(body: str) -> None:
     good = rows_of(";".join(SOUND) + "\n" + body).good
     names = [name for name in good.columns if not name.startswith("_")]
@@ -84,7 +84,7 @@ def typed_frames(count: int) -> st.SearchStrategy[pl.DataFrame]:
 
 
 @given(frame=typed_frames(12))
-@settings(max_examples=counts.examples(100), deadline=None)
+@settings(max_examples=counts.examples(100))
 def test_pandera_finds_what_the_rules_find(frame: pl.DataFrame) -> None:
     def comparable(found: contract.Broken) -> dict[tuple[str, str], list[bool]]:
         return {(rule, column): mask.tolist() for rule, column, mask in found}
@@ -132,7 +132,7 @@ plain = st.one_of(
     ids=lambda profile: profile.column("x").type + profile.file.decimal,
 )  # fmt: skip
 @given(cells=st.lists(plain, min_size=1, max_size=50))
-@settings(max_examples=counts.examples(60), deadline=None)
+@settings(max_examples=counts.examples(60))
 def test_the_quick_way_is_the_slow_way_or_silence(profile: Profile, cells: list[str]) -> None:
     column = profile.column("x")
     frame = pl.DataFrame(

@@ -181,7 +181,7 @@ def test_rows_that_nobody_named_a_file_for_correct_none(tmp_path: Path) -> None:
         max_size=8,
     )
 )
-@settings(max_examples=counts.examples(60), deadline=None)
+@settings(max_examples=counts.examples(60))
 def test_any_cell_goes_out_and_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, separator: str, table: list[tuple[str, str]]
 ) -> None:

@@ -191,7 +191,7 @@ soup = st.text(alphabet=st.sampled_from('ab,,,""\n\n\r é'), max_size=60)
 
 
 @given(body=st.lists(soup, max_size=6), batch_rows=st.integers(1, 5), chunk=st.integers(1, 40), must_end=st.booleans())
-@settings(max_examples=counts.examples(400), deadline=None)
+@settings(max_examples=counts.examples(400))
 def test_any_text_gives_the_same_rows_wherever_blocks_end(
     tmp_path_factory: pytest.TempPathFactory, body: list[str], batch_rows: int, chunk: int, must_end: bool
 ) -> None:
@@ -221,7 +221,7 @@ def test_any_text_gives_the_same_rows_wherever_blocks_end(
     style=st.sampled_from([(csv.QUOTE_MINIMAL, "\r\n"), (csv.QUOTE_ALL, "\r\n"), (csv.QUOTE_ALL, "\n")]),
     chunk=st.integers(20, 100),  # the first holds the header: from it the reader learns how lines end
 )
-@settings(max_examples=counts.examples(200), deadline=None)
+@settings(max_examples=counts.examples(200))
 def test_what_a_csv_writer_wrote_is_read_back(table: list[list[str]], style: tuple[int, str], chunk: int) -> None:
     target = io.StringIO()
     writer = csv.writer(target, quoting=style[0], lineterminator=style[1])  # type: ignore[arg-type]
@@ -235,7 +235,7 @@ def test_what_a_csv_writer_wrote_is_read_back(table: list[list[str]], style: tup
 
 
 @given(data=st.binary(max_size=300), encoding=st.sampled_from(["utf-8", "windows-1252", "latin-1", "utf-16"]))
-@settings(max_examples=counts.examples(300), deadline=None)
+@settings(max_examples=counts.examples(300))
 def test_no_bytes_at_all_end_in_anything_but_rows_or_a_refusal(data: bytes, encoding: str) -> None:
     profile, reasons = text_profile("a", encoding=encoding), set()
     for content in (data, "a,reading\n".encode("utf-8" if encoding != "utf-16" else "utf-16") + data):

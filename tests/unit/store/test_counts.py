@@ -22,7 +22,7 @@ from tests.unit.store.test_queries import TIMES, every_row, filled, filters, fit
 
 @example(PredictionFilter(), "day", "Europe/Berlin")
 @example(PredictionFilter(from_=TIMES[2], failing=True), "hour", "Asia/Kathmandu")
-@settings(max_examples=counts.examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=counts.examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     wanted=filters,
     by=st.sampled_from(["hour", "day"]),

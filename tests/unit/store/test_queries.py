@@ -98,7 +98,7 @@ filters = st.builds(
 @example(PredictionFilter(from_=TIMES[2]), 1000)
 @example(PredictionFilter(to=TIMES[2] + timedelta(microseconds=1)), 1000)
 @example(PredictionFilter(min_probability=0.1), 7)
-@settings(max_examples=counts.examples(120), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=counts.examples(120), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=filters, limit=st.sampled_from([1, 7, 1000]))
 def test_every_filter_finds_what_fits_page_by_page(filled: Engine, wanted: PredictionFilter, limit: int) -> None:
     with transaction(filled) as conn:

@@ -68,7 +68,7 @@ def test_a_batch_comes_back_as_it_was_written(conn: Connection) -> None:
     assert_stored(stored(conn), batch, first, at)
 
 
-@settings(max_examples=counts.examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=counts.examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     n=st.sampled_from([1, 2, 99, 100, 101, 250]),
     features=st.integers(0, 30),
