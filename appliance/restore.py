@@ -31,6 +31,7 @@ from appliance.errors import BackupTrouble
 from appliance.settings import Settings
 from appliance.store import dump, migrations, principals, refill, revision
 from appliance.store import engine as engines
+from appliance.store import room as store_room
 from appliance.store.rows import Role, Source
 
 _MIB = 1 << 20
@@ -130,6 +131,7 @@ def _bring(
                 raise trouble
         for database, name in names.items():
             _fill(settings, folder / f"{database}.dump", name, read.manifest.databases[database])
+        done.notes += _let_go(settings, names["appliance"])
         if not secrets:
             _adopt_token(settings, names["appliance"])
         plan |= restore_files.unpack(settings, folder / backup_files.FILES, with_settings=with_settings)
@@ -194,6 +196,34 @@ def _adopt_token(settings: Settings, name: str) -> None:
                 principals.adopt_token(connection, settings.api_token.get_secret_value(), *_SCHEDULE)
         finally:
             engine.dispose()
+
+
+def _let_go(settings: Settings, name: str) -> list[str]:
+    """Rows of files come with no backup: where this disk has them not, those in the bucket count as let go of."""
+    with refill.administrator(settings.require_dsn()) as admin:
+        engine = engines.connect(dump.beside(admin, name + refill.NEW), "appliance-restore", 1)
+    try:
+        with engines.transaction(engine) as connection:
+            gone = [
+                number
+                for number, paths in store_room.rows_here(connection)
+                if not all((settings.data_dir / path).is_file() for path in paths)
+            ]
+            evicted = len(store_room.evict(connection, gone))
+    finally:
+        engine.dispose()
+    notes = []
+    if evicted:
+        notes.append(f"Rows of {_files(evicted)} are not on this disk; the bucket has them.")
+    if lost := len(gone) - evicted:
+        notes.append(
+            f"Rows of {_files(lost)} are neither on this disk nor in a bucket; what was predicted of them is back."
+        )
+    return notes
+
+
+def _files(number: int) -> str:
+    return "1 file" if number == 1 else f"{number:,} files"
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 from sqlalchemy import Connection, text
@@ -44,6 +44,17 @@ def copied_arrivals(conn: Connection, numbers: Sequence[int]) -> set[int]:
         f" AND f.state IN ('predicted', 'synced', 'evicted') AND {_CONFIRMED}"
     )
     return set(conn.execute(query, {"numbers": list(numbers)}).scalars())
+
+
+def rows_here(conn: Connection) -> Iterator[tuple[int, list[str]]]:
+    """Files whose rows lie on this disk, by the ledger: number, and paths below the data folder."""
+    query = text(
+        "SELECT id, array_remove(ARRAY[CASE WHEN rows_good > 0 THEN good_path END, CASE WHEN rows_bad > 0 THEN bad_path END],"
+        " NULL) AS paths FROM file WHERE rows_in > 0 AND state NOT IN ('evicted', 'quarantined') ORDER BY id"
+    )
+    with conn.execute(query.execution_options(yield_per=10_000)) as found:
+        for row in found:
+            yield row.id, row.paths
 
 
 def evict(conn: Connection, numbers: Sequence[int]) -> set[int]:

@@ -44,6 +44,25 @@ def test_a_fresh_box_gets_all_of_it(stage: Stage, boxes: Boxes, place: Path, own
     fresh.predict()  # numbers go on behind those that are taken
 
 
+def test_rows_that_only_the_bucket_has_count_as_let_go_of(stage: Stage, boxes: Boxes, place: Path) -> None:
+    stage.predict()
+    stage.predict()
+    first, second, third = (number for (number,) in stage.rows("SELECT id FROM file ORDER BY id"))
+    stage.change("UPDATE file SET good_path = id || '.parquet', bad_path = id || '.csv'")
+    stage.change("UPDATE file SET state = 'synced' WHERE id <> :third", third=third)
+    done = stage.backup()
+    fresh = boxes.fresh("fresh", place)
+    for path in stage.rows("SELECT good_path, bad_path FROM file WHERE id = :second", second=second)[0]:
+        (fresh.settings.data_dir / path).touch()
+    told = restore.run(fresh.settings, done.name)
+    states = dict(fresh.rows("SELECT id, state FROM file"))
+    assert states == {first: "evicted", second: "synced", third: "predicted"}
+    assert [note for note in told.notes if note.startswith("Rows of")] == [
+        "Rows of 1 file are not on this disk; the bucket has them.",
+        "Rows of 1 file are neither on this disk nor in a bucket; what was predicted of them is back.",
+    ]
+
+
 @pytest.mark.parametrize("name", ["../escaped", "/escaped", "models/../../escaped", "models/link", "models/pipe"])
 def test_an_archive_reaches_no_further_than_its_folder(stage: Stage, tmp_path: Path, name: str) -> None:
     """Who can sign a backup is not yet who may write anywhere."""
