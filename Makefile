@@ -20,7 +20,7 @@ DEBIAN ?= 12
 EVERY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults soak bench bench-schedule bench-box bench-online bench-ui bench-reads tasks screenshots generate lock
+.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults soak bench bench-schedule bench-box bench-online bench-ui bench-reads bench-peers tasks screenshots generate lock
 
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench-ui: $(STAMP) ## Measure the screens: memory, a file of a million rows, ten
 
 bench-reads: $(STAMP) ## Measure a page of past predictions out of ten million, question by question (ARGS="--patience 60 --write")
 	$(BIN)/python -m tests.bench.reads $(ARGS)
+
+bench-peers: $(STAMP) ## Measure beside what others use, each installed in an environment of its own (ARGS="--patience 60 --write")
+	$(BIN)/python -m tests.bench.peers $(ARGS)
 
 tasks: $(STAMP) ## Do people's tasks in Chromium and renew docs/tasks.md with their taps and seconds
 	$(BIN)/python -m tests.ui.browser.tasks

@@ -71,10 +71,14 @@ def tree_seconds(*roots: int) -> float:
 
 
 def children(pid: int) -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    """Of all its threads."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += [int(word) for word in thread.read_text().split()]
+        except OSError:
+            continue
+    return found
 
 
 def _kernel() -> list[int]:

@@ -27,6 +27,7 @@ from appliance.store.migrations import migrate
 PROFILE = "milling"
 MACHINE = "mill-1"
 FILE = "rows.csv"
+TRAINING = "training.csv"
 TRAINING_ROWS = 20_000
 TRAINING_SEED = 2020
 START_SECONDS = 60.0
@@ -98,7 +99,7 @@ def open_workplace(rows: int, shelf: Path | None, folds: int = 2) -> Iterator[Wo
         simulate(rows, 0, folder / FILE)
         if shelf is None:
             shelf = folder / "shelf"
-            training = folder / "training.csv"
+            training = folder / TRAINING
             simulate(TRAINING_ROWS, TRAINING_SEED, training)
             # Folds are for the card alone: the model is the same.
             words = ["--profile", PROFILE, "--data", str(training), "--folds", str(folds), "--activate"]
@@ -111,18 +112,20 @@ def open_workplace(rows: int, shelf: Path | None, folds: int = 2) -> Iterator[Wo
 
 
 @contextmanager
-def api(place: Place) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """The API of a box in a process of its own: its process id, and the environment with which it is reached."""
+def api(place: Place, port: int | None = None) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """The API of a box in a process of its own, on a unix socket or on a port of loopback: its process id, and the
+    environment with which it is reached."""
     engine = engines.connect(place.dsn)
     with engines.transaction(engine) as connection:
         token = principals.create_token(connection, "bench", "operator", "scheduled", lifetime=timedelta(hours=1))
     engine.dispose()
     socket = place.data / "api.sock"
-    reached = {**place.environment, "APPLIANCE_API_SOCKET": str(socket), "APPLIANCE_API_TOKEN": token}
+    where = {"APPLIANCE_API_SOCKET": str(socket)} if port is None else {"APPLIANCE_API_PORT": str(port)}
+    reached = {**place.environment, **where, "APPLIANCE_API_TOKEN": token}
     process = subprocess.Popen([sys.executable, "-m", "appliance", "api"], env=reached, cwd=ROOT)
     try:
         deadline = time.monotonic() + START_SECONDS
-        with Client(socket) as client:
+        with Client(socket if port is None else f"http://127.0.0.1:{port}") as client:
             while True:
                 with suppress(ApiAway):
                     client.health()
