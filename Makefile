@@ -18,9 +18,11 @@ DATA ?=
 ARGS ?=
 DEBIAN ?= 12
 EVERY ?= 1
+FILES ?= 100000
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults soak bench bench-schedule bench-box bench-online bench-ui bench-reads bench-peers tasks screenshots generate lock
+.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults fuzz soak bench bench-schedule bench-box bench-online bench-ui bench-reads bench-peers tasks screenshots generate lock
 
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,9 +57,13 @@ test-box: $(STAMP) ## Boot a Debian and test on it what needs a whole machine; a
 test-schedule: $(STAMP) ## Run the box under a real scheduler for minutes, and kill it in the middle
 	$(BIN)/python -m pytest -m schedule $(ARGS)
 
-soak: faults ## The long counts: a kill at every call, all examples, Debian 13, thirty power cuts (seed: APPLIANCE_BOX_SEED)
+soak: faults fuzz ## The long counts: a kill at every call, 100,000 fuzzed files, 20,000 requests, all examples, Debian 13, thirty power cuts (seed: APPLIANCE_BOX_SEED)
 	APPLIANCE_TESTS_LONG=1 $(MAKE) test
 	APPLIANCE_BOX_DEBIAN=13 APPLIANCE_BOX_POWER_CUTS=30 $(BIN)/python -m pytest -m box --capture=no $(ARGS)
+
+fuzz: $(STAMP) ## Let a fuzzer make files by the code that they reach: each must end in a verdict (FILES=100000 SEED=1)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-fuzz.lock
+	$(BIN)/python -m tests.fuzz --files $(FILES) --seed $(SEED)
 
 faults: $(STAMP) ## Kill passes at every mutating call, and count rows afterwards (EVERY=3: at one of three)
 	APPLIANCE_FAULTS_EVERY=$(EVERY) $(BIN)/python -m pytest -m faults $(ARGS)
@@ -107,3 +113,4 @@ generate: $(STAMP) ## Renew the files that are made from the code
 lock: $(UV) ## Renew the locks: hashes, no addresses, Python 3.11 to 3.13
 	$(UV) pip compile pyproject.toml --all-extras $(LOCK) -o requirements.lock
 	$(UV) pip compile pyproject.toml $(addprefix --extra ,$(BOX_EXTRAS)) --constraint requirements.lock $(LOCK) -o requirements-box.lock
+	$(UV) pip compile --group pyproject.toml:fuzz $(LOCK) -o requirements-fuzz.lock

@@ -12,6 +12,7 @@ import lzma
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -59,9 +60,9 @@ def zipped(content: bytes) -> bytes:
     return target.getvalue()
 
 
-def parquet(frame: pl.DataFrame) -> bytes:
+def parquet(frame: pl.DataFrame, **options: Any) -> bytes:
     target = io.BytesIO()
-    frame.write_parquet(target)
+    frame.write_parquet(target, **options)
     return target.getvalue()
 
 
