@@ -57,7 +57,9 @@ test-box: $(STAMP) ## Boot a Debian and test on it what needs a whole machine; a
 test-schedule: $(STAMP) ## Run the box under a real scheduler for minutes, and kill it in the middle
 	$(BIN)/python -m pytest -m schedule $(ARGS)
 
-soak: faults fuzz ## The long counts: a kill at every call, 100,000 fuzzed files, 20,000 requests, all examples, Debian 13, thirty power cuts (seed: APPLIANCE_BOX_SEED)
+soak: export APPLIANCE_FAULTS_POWER_CUTS ?= 200
+soak: export APPLIANCE_FAULTS_SEED ?= 20261129
+soak: faults fuzz ## The long counts: a kill at every call, power cuts of 200 drives (APPLIANCE_FAULTS_SEED) and 30 boxes (APPLIANCE_BOX_SEED), 100,000 fuzzed files, 20,000 requests, all examples, Debian 13
 	APPLIANCE_TESTS_LONG=1 $(MAKE) test
 	APPLIANCE_BOX_DEBIAN=13 APPLIANCE_BOX_POWER_CUTS=30 $(BIN)/python -m pytest -m box --capture=no $(ARGS)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.store import embedded
+
 _STEP = 64 << 10
 
 
@@ -47,3 +49,11 @@ def fill(folder: Path, leave: int = 0) -> Path:
             except OSError:
                 break
     return filler
+
+
+def write_ahead_in_small_pieces(folder: Path) -> None:
+    """Have the server of ``folder``, which is stopped, write ahead in files of 1 MiB, where 16 are usual."""
+    binaries = embedded._packaged_binaries()
+    command = [str(binaries / "pg_resetwal"), "--wal-segsize=1", "-D", str(folder / "data")]
+    owner = embedded.service_user(embedded.SERVICE_USER)
+    subprocess.run(command, check=True, capture_output=True, **embedded.run_as(owner))

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
+from appliance import trouble
 from appliance.api import origin
 from appliance.errors import ApplianceError, FileRefused, StoreAway, Unauthorized
 
@@ -27,6 +28,7 @@ REQUEST_ID = "x-request-id"
 # What went wrong in general, by code; the part behind a dot ("file.empty") is the case's own.
 TITLES = {
     "internal": "The appliance failed",
+    "disk": "The disk is full, or fails",
     "setting": "A setting is wrong",
     "usage": "Wrong usage",
     "profile": "The profile is refused",
@@ -160,8 +162,12 @@ def too_large(scope: Scope, limit: int) -> Response:
 
 
 def internal(scope: Scope, error: BaseException, request_id: str) -> Response:
-    """An error that nobody foresaw: the log holds all of it, the answer the id to find it by."""
+    """An error that nobody foresaw: the log holds all of it, the answer the id to find it by. Where it is the disk's, that
+    is said, without the paths of this box."""
     log.error("request %s failed", request_id, exc_info=error)
+    if its := trouble.of_box(error):
+        said = "The box could not read or write its disk." if "(" in its.message else its.message
+        return document(scope, its.status, its.code, said, its.way_out, details={"id": request_id})
     return document(
         scope,
         500,

@@ -11,6 +11,7 @@ import sys
 
 import typer
 
+from appliance import trouble
 from appliance.cli import (
     airflow,
     alerts,
@@ -68,6 +69,9 @@ def main() -> None:
     except Exception as error:
         if logging.getLogger().isEnabledFor(logging.DEBUG) or os.environ.get("APPLIANCE_LOG_LEVEL") == "debug":
             raise
+        if its := trouble.of_box(error):
+            print(f"appliance: {its}", file=sys.stderr)  # noqa: T201
+            sys.exit(1)
         said = f"{type(error).__name__}: {error}".splitlines()[0]
         print(  # noqa: T201
             f"appliance: This should not have happened ({said}). Set APPLIANCE_LOG_LEVEL=debug to see where.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,6 +150,24 @@ def test_an_error_that_nobody_foresaw_tells_an_id_and_no_more(
         assert client.get("/health/live").status_code == 200
     logged = [record for record in caplog.records if problem["id"] in record.getMessage() and record.exc_info]
     assert len(logged) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.ENOSPC, "The disk is full."), (errno.EIO, "The box could not read or write its disk.")],
+)
+def test_a_disk_that_fails_is_told_without_the_paths_of_the_box(
+    app: FastAPI, token: Callable[..., str], tmp_path: Path, number: int, said: str
+) -> None:
+    @app.get("/broken")
+    def broken() -> None:
+        raise OSError(number, os.strerror(number), "/secret/place")
+
+    with running(app, tmp_path / "broken.sock") as address, browser(address, token("viewer")) as client:
+        problem = assert_problem(client.get("/broken"), 500, "disk")
+    assert problem["detail"] == said
+    assert problem["id"]
+    assert "secret" not in str(problem)
 
 
 def test_guessing_is_slowed_down_and_who_has_a_token_gets_in(people: People) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import bundle, signing
+from appliance import bundle, cli, signing
 from model.plants import PLANTS, csv_bytes
 from tests import small_models
 from tests.profiles import FOLDER
@@ -192,3 +193,14 @@ def test_one_pass_each_by_hand(trained: Command, dsn: str) -> None:
     assert trained("ingest").stdout == "No new files.\n"
     trained.environment["APPLIANCE_API_SOCKET"] = str(trained.folder / "absent.sock")
     assert "API" in trained("predict", code=1).stderr
+
+
+def test_a_full_disk_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cli, "app", full)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("appliance: The disk is full. Free some space")

@@ -164,11 +164,12 @@ def _bad(box: Box, connection: Connection) -> dict[str, str]:
 
 
 def _predictions(connection: Connection, hashes: dict[int, str]) -> dict[str, Any]:
-    """By file and row: whose it is, what was said, from which features."""
+    """Of files, by file and row: whose it is, what was said, from which features."""
     query = (
         "SELECT r.file_id, r.row, m.name, r.source, r.probability, r.failing, r.flags, r.features::text, r.modes::text,"
         " CASE WHEN p.name = ANY(:by_arrival) THEN NULL ELSE r.read_at END AS read_at"
-        " FROM prediction r JOIN machine m ON m.id = r.machine_id JOIN profile p ON p.id = r.profile_id ORDER BY 1, 2"
+        " FROM prediction r JOIN machine m ON m.id = r.machine_id JOIN profile p ON p.id = r.profile_id"
+        " WHERE r.file_id IS NOT NULL ORDER BY 1, 2"
     )
     found: dict[str, list[Any]] = {}
     for row in connection.execute(text(query), {"by_arrival": list(_TIMED_BY_ARRIVAL)}):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,11 @@ from typing import Any
 from appliance import backup as backing
 from appliance import backup_drill, bundle, demo_rows, outbox, pipeline, signing
 from appliance import restore as restoring
+from appliance.api import schema
+from appliance.api.auth import Principal
 from appliance.api.state import Api
+from appliance.api.submit import submit
+from appliance.api.wire import Ask
 from appliance.predict import predict_part
 from appliance.serving import Models
 from appliance.settings import Settings
@@ -23,20 +30,63 @@ def ingest(settings: Settings) -> dict[str, Any]:
 
 def predict(settings: Settings) -> dict[str, Any]:
     """What the API does for `appliance predict`: each waiting part in a transaction of its own."""
+    return _predict(_api(settings), lambda kind, **said: None)
+
+
+def _api(settings: Settings) -> Api:
     api = Api(settings, engine.connect(settings.require_dsn(), "faults"), Models(settings))
     api.models.refresh()
+    return api
+
+
+def _predict(api: Api, tell: Callable[..., None]) -> dict[str, Any]:
     with api.transaction() as connection:
         waiting = parts.waiting_parts(connection, 100)
     rows = 0
     for part in waiting:
         with api.transaction() as connection:
-            rows += predict_part(connection, api.models, part.id, settings).rows
+            done = predict_part(connection, api.models, part.id, api.settings)
+        rows += done.rows
+        tell("part", id=part.id, rows=done.rows)
     return {"parts": len(waiting), "rows": rows}
 
 
 def ingest_and_predict(settings: Settings) -> dict[str, Any]:
     """Both, one after the other: what the schedule does after a power cut."""
     return ingest(settings) | predict(settings)
+
+
+def shift(settings: Settings, told: str, source: str, version: str, synced: bool) -> dict[str, Any]:
+    """A pass, the predictions after it, a new model, and a person who checks a row in between; ``told`` is a file on
+    another drive that gets a line for all that somebody was told is stored. Not ``synced``: we make nothing durable."""
+    if not synced:
+        setattr(os, "fsync", lambda descriptor: None)  # noqa: B010
+    with Path(told).open("a", encoding="utf-8") as file:
+
+        def tell(kind: str, **said: Any) -> None:
+            file.write(json.dumps({"kind": kind, **said}) + "\n")
+            file.flush()
+
+        api = _api(settings)
+        _check(api, tell)
+        tell("ingested", **ingest(settings))
+        _check(api, tell)
+        done = _predict(api, tell)
+        install(settings, source)
+        activate(settings, version)
+        tell("active", version=version)
+        _check(api, tell)
+    return done
+
+
+def _check(api: Api, tell: Callable[..., None]) -> None:
+    """A prediction over HTTP, without the HTTP."""
+    (profile,) = [served.profile for served in api.models.all() if served.profile.name == "milling"]
+    body = json.dumps({"rows": [schema.example_row(profile)]}).encode()
+    who = Principal(1, "kim", "operator", "webapp", None, "user")
+    answer = json.loads(submit(api, who, Ask("milling", None, None, "json", "json", None, ""), body).content)
+    (one,) = answer["predictions"]
+    tell("checked", id=one["id"], probability=one["probability"])
 
 
 def remove_demo_rows(settings: Settings) -> dict[str, Any]:
@@ -81,6 +131,18 @@ def scribble(settings: Settings, threads: int) -> dict[str, Any]:
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, range(threads)))
     return {}
+
+
+def sync_twice(settings: Settings) -> dict[str, Any]:
+    """What nobody should do: where a sync fails, sync again and take it for good. What is in the file then?"""
+    file = settings.data_dir / "file"
+    with file.open("wb", buffering=0) as new:
+        new.write(b"x" * 100)
+        try:
+            os.fsync(new.fileno())
+        except OSError:
+            os.fsync(new.fileno())
+    return {"content": file.read_text()}
 
 
 def install(settings: Settings, source: str) -> dict[str, Any]:

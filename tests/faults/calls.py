@@ -9,7 +9,7 @@ import platform
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ _TO_DESCRIPTOR = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto"
 _ON_DESCRIPTOR = (*_TO_DESCRIPTOR, "ftruncate", "fallocate", "fchmod", "fchown", "sendfile")
 _AT = ("mkdirat", "unlinkat", "renameat", "renameat2", "linkat", "fchmodat", "fchownat", "utimensat", "openat")
 
+_TAKES_NO_ROOM = ("unlink", "rmdir", "chmod", "fchmod", "chown", "fchown", "lchown", "truncate", "ftruncate", "utimens")
+
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 _ALLOW, _TRACE = 0x7FFF0000, 0x7FF00000
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
@@ -46,15 +48,26 @@ _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that was about to be made: its name, and the file or the statement it was about."""
+    """A call that was about to be made: its name, the file or the statement it was about, and for a sync its descriptor."""
 
     name: str
     subject: str
+    descriptor: int = field(default=-1, compare=False)
 
     @property
     def is_statement(self) -> bool:
         """Whether it would have sent something to PostgreSQL."""
         return self.name in ("sendto", "sendmsg")
+
+    @property
+    def is_sync(self) -> bool:
+        """Whether it would have made something durable."""
+        return self.name in ("fsync", "fdatasync")
+
+    @property
+    def takes_room(self) -> bool:
+        """Whether a full disk could be the answer."""
+        return not self.name.startswith(_TAKES_NO_ROOM)
 
     def __str__(self) -> str:
         return f"{self.name} {self.subject}"
@@ -92,7 +105,8 @@ def described(task: int, number: int, arguments: Sequence[int]) -> Call | None:
             return None
         if subject.startswith("socket:"):
             return Call(name, _statement(task, arguments) if name == "sendto" else subject)
-        return Call(name, subject) if subject.startswith("/") and not subject.startswith("/dev/") else None
+        is_file = subject.startswith("/") and not subject.startswith("/dev/")
+        return Call(name, subject, arguments[0]) if is_file else None
     return Call(name, _text(task, arguments[1 if name in _AT else 0]))
 
 

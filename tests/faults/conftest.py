@@ -19,6 +19,8 @@ from tests.faults import figures as pages
 from tests.faults import scenes
 from tests.faults.boxes import Boxes, Start
 from tests.faults.campaign import Figures, Killer, Say
+from tests.faults.failures import Failer
+from tests.faults.figures import Tables
 from tests.faults.runner import Runner
 
 _RUNNERS = 2
@@ -86,17 +88,28 @@ def one_file(boxes: Boxes, shelf: Shelf) -> Start:
 
 
 @pytest.fixture(scope="session")
-def figures(request: pytest.FixtureRequest) -> Iterator[list[Figures]]:
+def tables(request: pytest.FixtureRequest) -> Iterator[Tables]:
     """Of all journeys; written into the documents where that is asked for, and nothing failed."""
-    found: list[Figures] = []
+    found = Tables()
     yield found
     if request.session.testsfailed == 0 and EVERY == 1:
         pages.publish(found)
 
 
+@pytest.fixture(scope="session")
+def figures(tables: Tables) -> list[Figures]:
+    """Of what was killed."""
+    return tables.kills
+
+
 @pytest.fixture
 def killer(runners: list[Runner], boxes: Boxes, say: Say, figures: list[Figures]) -> Killer:
     return Killer(runners, boxes, say, figures, EVERY)
+
+
+@pytest.fixture
+def failer(runners: list[Runner], boxes: Boxes, say: Say, tables: Tables) -> Failer:
+    return Failer(runners, boxes, say, tables.failures, EVERY)
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ import sys
 from types import FrameType
 from typing import Any, TextIO
 
+from appliance import trouble
 from appliance.errors import ApplianceError
 from appliance.settings import Settings
-from tests.faults import bodies, tracer
+from tests.faults import bodies, failing, tracer
 from tests.faults.calls import Call
 from tests.sync import quick
 
@@ -49,11 +50,11 @@ def _obey(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
     def body() -> None:
         os.write(out, json.dumps(_result(order)).encode())
 
-    def at_stop(call: Call) -> bool:
+    def at_stop(call: Call) -> int | None:
         if not order["hold"]:
-            return False
+            return None if order["error"] is None else failing.error_of(call, order["error"])
         _tell(answers, {"held": [call.name, call.subject]})
-        return sys.stdin.readline().strip() == "go"
+        return 0 if sys.stdin.readline().strip() == "go" else None
 
     try:
         ended = tracer.run(body, order["at"], at_stop)
@@ -66,6 +67,7 @@ def _obey(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
     return {
         "code": ended.code,
         "killed_by": ended.killed_by and [ended.killed_by.name, ended.killed_by.subject],
+        "failed": ended.failed and [ended.failed.name, ended.failed.subject],
         "made": [[call.name, call.subject] for call in ended.made],
         "result": json.loads(said) if said else None,
     }
@@ -74,9 +76,11 @@ def _obey(order: dict[str, Any], answers: TextIO) -> dict[str, Any]:
 def _result(order: dict[str, Any]) -> dict[str, Any]:
     """What the body gave, or the error that a user would have been told."""
     try:
-        done = getattr(bodies, order["body"])(Settings(**order["settings"]), **order["arguments"])
+        # As the API and the commands tell it.
+        with trouble.told():
+            done = getattr(bodies, order["body"])(Settings(**order["settings"]), **order["arguments"])
     except ApplianceError as error:
-        return {"error": type(error).__name__, "status": error.status, "message": str(error)}
+        return {"error": type(error).__name__, "status": error.status, "message": str(error), "way_out": error.way_out}
     return {"done": done}
 
 

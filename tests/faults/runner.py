@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,14 +28,17 @@ class Trouble(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended: killed before a call, or with a result or an error of the product (its class's name)."""
+    """How a run ended: killed before a call, or with a result or an error of the product (its class's name, its sentence,
+    and the way out alone). ``failed``: the call that failed on the way."""
 
     made: Sequence[Call]
     killed_by: Call | None = None
+    failed: Call | None = None
     done: Mapping[str, Any] | None = None
     error: str = ""
     status: int = 0
     message: str = ""
+    way_out: str = ""
 
 
 @dataclass(slots=True)
@@ -75,6 +80,13 @@ class Runner:
         self._process.kill()
         self._process.communicate()
 
+    def kill_child(self) -> None:
+        """End what runs at this moment, wherever it is; who waits for it gets Trouble."""
+        number = self._process.pid
+        for child in Path(f"/proc/{number}/task/{number}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+
     def hindrance(self) -> str:
         """Why nothing can be killed at its calls here, '' where it can: another system, or tracing is forbidden."""
         if platform.machine() not in ARCHITECTURES or sys.platform != "linux":
@@ -87,12 +99,17 @@ class Runner:
 
     def run(self, body: str, settings: Mapping[str, Any], *, kill_at: int = 0, **arguments: Any) -> Ended:
         """Run a function of :mod:`tests.faults.bodies`; killed before its ``kill_at``-th changing call (0: never)."""
-        self._order(body, settings, kill_at, False, arguments)
+        self._order(body, settings, kill_at, False, None, arguments)
+        return self.answer()
+
+    def fail(self, body: str, settings: Mapping[str, Any], at: int, error: int, **arguments: Any) -> Ended:
+        """Run it, and let its call of that number fail with that error."""
+        self._order(body, settings, at, False, error, arguments)
         return self.answer()
 
     def hold(self, body: str, settings: Mapping[str, Any], at: int, **arguments: Any) -> Held:
         """Run it up to a call, and let it stand there."""
-        self._order(body, settings, at, True, arguments)
+        self._order(body, settings, at, True, None, arguments)
         answer = self._read()
         if "held" not in answer:
             raise Trouble(f"{body} did not come to its call {at}: {answer}")
@@ -106,6 +123,7 @@ class Runner:
         if "trouble" in answer:
             raise Trouble(answer["trouble"])
         killed_by = answer["killed_by"] and Call(*answer["killed_by"])
+        failed = answer["failed"] and Call(*answer["failed"])
         made = [Call(*call) for call in answer["made"]]
         if killed_by is not None:
             return Ended(made, killed_by)
@@ -113,12 +131,20 @@ class Runner:
         if answer["code"] != 0 or result is None:
             raise Trouble(f"the child broke down ({answer['code']}):\n{self._log.read_text()[-3000:]}")
         if "error" in result:
-            return Ended(made, error=result["error"], status=result["status"], message=result["message"])
-        return Ended(made, done=result["done"])
+            return Ended(made, failed=failed, **result)
+        return Ended(made, failed=failed, done=result["done"])
 
-    def _order(self, body: str, settings: Mapping[str, Any], at: int, hold: bool, arguments: Mapping[str, Any]) -> None:
-        order = {"body": body, "settings": settings, "at": at, "hold": hold, "arguments": arguments}
-        self._write(json.dumps(order, default=str))
+    def _order(
+        self,
+        body: str,
+        settings: Mapping[str, Any],
+        at: int,
+        hold: bool,
+        error: int | None,
+        arguments: Mapping[str, Any],
+    ) -> None:
+        what = {"body": body, "settings": settings, "arguments": arguments}
+        self._write(json.dumps({**what, "at": at, "hold": hold, "error": error}, default=str))
 
     def _write(self, line: str) -> None:
         assert self._process.stdin is not None

@@ -21,6 +21,8 @@ from tests.conftest import Cluster
 from tests.faults.boxes import Box, Boxes, Start
 from tests.faults.campaign import Figures, Journey, Killer, Say
 from tests.faults.conftest import EVERY
+from tests.faults.failures import Failer
+from tests.faults.figures import Tables
 from tests.faults.runner import Ended, Runner
 
 pytestmark = pytest.mark.faults
@@ -114,6 +116,11 @@ def killing(runners: list[Runner], boxes: Boxes, embedded_cluster: Cluster, say:
     return Killer(runners, BackedBoxes(boxes, embedded_cluster), say, figures, EVERY)
 
 
+@pytest.fixture
+def failing(runners: list[Runner], boxes: Boxes, embedded_cluster: Cluster, say: Say, tables: Tables) -> Failer:
+    return Failer(runners, BackedBoxes(boxes, embedded_cluster), say, tables.failures, EVERY).seldom()
+
+
 def _next_second() -> None:
     """A backup is named by its second, and there is one of a name."""
     time.sleep(1.1)
@@ -139,23 +146,29 @@ def _left(box: Backed) -> list[str]:
     return lines
 
 
-def test_a_backup_is_killed_at_any_call(killing: Killer, filled: Start) -> None:
-    def judge(runner: Runner, box: Box, ended: Ended) -> Sequence[str]:
-        assert isinstance(box, Backed)
-        between = _wrong_backups(box)
+def _judge_backup(runner: Runner, box: Box, ended: Ended) -> Sequence[str]:
+    """What has a backup's name is one, and the next one is made."""
+    assert isinstance(box, Backed)
+    between = _wrong_backups(box)
+    after = runner.run("backup", box.settings)
+    if after.error == "Conflict":  # within the same second as the one that was cut off behind its rename
+        _next_second()
         after = runner.run("backup", box.settings)
-        if after.error == "Conflict":  # within the same second as the one that was killed behind its rename
-            _next_second()
-            after = runner.run("backup", box.settings)
-        if after.done is None:
-            return [*between, f"the next one ended with {after.error}: {after.message}"]
-        with box.looking() as connection:
-            query = text("SELECT name FROM backup WHERE removed_at IS NULL AND place = :place ORDER BY name")
-            kept = connection.execute(query, {"place": str(box.place)}).scalars().all()
-        known = [] if kept == box.backups else [f"the ledger has {kept}, the place {box.backups}"]
-        return [*between, *_wrong_backups(box), *known, *_left(box)]
+    if after.done is None:
+        return [*between, f"the next one ended with {after.error}: {after.message}"]
+    with box.looking() as connection:
+        query = text("SELECT name FROM backup WHERE removed_at IS NULL AND place = :place ORDER BY name")
+        kept = connection.execute(query, {"place": str(box.place)}).scalars().all()
+    known = [] if kept == box.backups else [f"the ledger has {kept}, the place {box.backups}"]
+    return [*between, *_wrong_backups(box), *known, *_left(box)]
 
-    killing.demand(Journey("a backup", filled, "backup"), judge)
+
+def test_a_backup_is_killed_at_any_call(killing: Killer, filled: Start) -> None:
+    killing.demand(Journey("a backup", filled, "backup"), _judge_backup)
+
+
+def test_calls_of_a_backup_fail(failing: Failer, filled: Start) -> None:
+    failing.demand(Journey("a backup, at one call of ten", filled, "backup"), _judge_backup)
 
 
 def test_a_restore_is_killed_at_any_call(

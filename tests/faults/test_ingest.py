@@ -7,6 +7,7 @@ import pytest
 from tests.faults import audit, scenes
 from tests.faults.boxes import Boxes, Start
 from tests.faults.campaign import Journey, Killer, number_of
+from tests.faults.failures import Failer
 from tests.faults.runner import Runner
 
 pytestmark = pytest.mark.faults
@@ -14,6 +15,10 @@ pytestmark = pytest.mark.faults
 
 def test_a_pass_is_killed_at_any_call(killer: Killer, dropped: Start) -> None:
     killer.demand_the_same(Journey("a pass over the drop folder", dropped, "ingest"))
+
+
+def test_calls_of_a_pass_fail(failer: Failer, dropped: Start) -> None:
+    failer.demand_the_same(Journey("a pass over the drop folder", dropped, "ingest"))
 
 
 def test_a_pass_over_mended_rows_is_killed_at_any_call(

@@ -8,57 +8,27 @@ from typing import Any
 
 import pytest
 
-from appliance import bundle, signing
-from appliance.errors import BundleRefused
+from appliance import bundle
 from tests.faults.boxes import Box, Boxes, Start
 from tests.faults.campaign import Journey, Judge, Killer
 from tests.faults.conftest import Shelf
+from tests.faults.failures import Failer
 from tests.faults.runner import Ended, Runner
+from tests.faults.shelves import shelf_faults
 
 pytestmark = pytest.mark.faults
-
-
-def way_back(box: Box) -> list[str]:
-    """What serves, and what would serve after each further rollback; every one of them is verified on the way."""
-    keys = signing.trusted_keys(box.folder / "keys")
-    trial = box.folder / "trial"
-    shutil.copytree(box.folder / "models", trial, symlinks=True)
-    try:
-        found = [bundle.active(trial, "milling", keys).version]
-        try:
-            while True:
-                found.append(bundle.rollback(trial, "milling", keys).version)
-        except BundleRefused as error:
-            if error.reason != "missing":
-                raise
-        return found
-    finally:
-        shutil.rmtree(trial)
 
 
 def judge(shelf: Shelf, serving: set[str], repair: str, more: Mapping[str, Any], end: str) -> Judge:
     """One of ``serving`` serves and leads back to all before it; then ``repair`` ends with ``end`` serving."""
 
-    def faults(box: Box, serving: set[str]) -> list[str]:
-        models, keys = box.folder / "models", signing.trusted_keys(box.folder / "keys")
-        now = bundle.active_version(models, "milling")
-        if now not in serving:
-            return [f"{now} serves"]
-        lines = []
-        for version in bundle.installed(models, "milling"):
-            try:
-                bundle.load(models, "milling", version, keys)
-            except BundleRefused as error:
-                lines.append(f"{version} is installed and refused: {error}")
-        back = list(reversed(shelf.milling[: shelf.milling.index(now) + 1]))
-        if (found := way_back(box)) != back:
-            lines.append(f"the way back is {found}, not {back}")
-        return lines
-
     def judge(runner: Runner, box: Box, ended: Ended) -> Sequence[str]:
-        lines = faults(box, serving)
+        lines = shelf_faults(shelf, box, serving)
         after = runner.run(repair, box.settings, **more)
-        lines += [f"{repair} afterwards: {line}" for line in ([after.message] if after.error else faults(box, {end}))]
+        lines += [
+            f"{repair} afterwards: {line}"
+            for line in ([after.message] if after.error else shelf_faults(shelf, box, {end}))
+        ]
         shelved = box.folder / "models" / "milling"
         if bundle.installed(shelved.parent, "milling") != sorted(shelf.milling):
             lines.append("a model is missing")
@@ -75,25 +45,52 @@ def installed(boxes: Boxes, shelf: Shelf) -> tuple[Start, Box]:
     return start, box
 
 
-def test_an_installation_is_killed_at_any_call(killer: Killer, shelf: Shelf) -> None:
-    more = {"source": str(shelf.third)}
+Trial = tuple[Journey, Judge]
+
+
+@pytest.fixture
+def installation(shelf: Shelf) -> Trial:
+    more, serving = {"source": str(shelf.third)}, shelf.milling[1]
     journey = Journey("installation of a model", shelf.start, "install", more)
-    serving = shelf.milling[1]
-    killer.demand(journey, judge(shelf, {serving}, "install", more, serving))
+    return journey, judge(shelf, {serving}, "install", more, serving)
 
 
-def test_an_activation_is_killed_at_any_call(killer: Killer, shelf: Shelf, installed: tuple[Start, Box]) -> None:
+@pytest.fixture
+def activation(shelf: Shelf, installed: tuple[Start, Box]) -> Trial:
     _, second, third = shelf.milling
     more = {"version": third}
     journey = Journey("activation of a model", installed[0], "activate", more)
-    killer.demand(journey, judge(shelf, {second, third}, "activate", more, third))
+    return journey, judge(shelf, {second, third}, "activate", more, third)
 
 
-def test_a_rollback_is_killed_at_any_call(
-    killer: Killer, runners: list[Runner], shelf: Shelf, installed: tuple[Start, Box]
-) -> None:
+@pytest.fixture
+def rollback(runners: list[Runner], shelf: Shelf, installed: tuple[Start, Box]) -> Trial:
     start, box = installed
     _, second, third = shelf.milling
     assert runners[0].run("activate", box.settings, version=third).error == ""
     journey = Journey("rollback of a model", start, "rollback")
-    killer.demand(journey, judge(shelf, {second, third}, "activate", {"version": third}, third))
+    return journey, judge(shelf, {second, third}, "activate", {"version": third}, third)
+
+
+def test_an_installation_is_killed_at_any_call(killer: Killer, installation: Trial) -> None:
+    killer.demand(*installation)
+
+
+def test_an_activation_is_killed_at_any_call(killer: Killer, activation: Trial) -> None:
+    killer.demand(*activation)
+
+
+def test_a_rollback_is_killed_at_any_call(killer: Killer, rollback: Trial) -> None:
+    killer.demand(*rollback)
+
+
+def test_calls_of_an_installation_fail(failer: Failer, installation: Trial) -> None:
+    failer.demand(*installation)
+
+
+def test_calls_of_an_activation_fail(failer: Failer, activation: Trial) -> None:
+    failer.demand(*activation)
+
+
+def test_calls_of_a_rollback_fail(failer: Failer, rollback: Trial) -> None:
+    failer.demand(*rollback)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import signal
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import psycopg2
@@ -19,14 +16,13 @@ from sqlalchemy.engine import make_url
 from appliance.store import embedded
 from appliance.store.migrations import migrate
 from tests.conftest import MEMORY, PREFIX
+from tests.faults import processes
 from tests.faults.boxes import Box, Boxes, Start
 from tests.faults.calls import Call
 from tests.faults.campaign import Figures, Journey, Say, finish, number_of, undisturbed
 from tests.faults.runner import Runner
 
 pytestmark = pytest.mark.faults
-
-_GONE_SECONDS = 20.0
 
 
 class Mortal:
@@ -51,17 +47,9 @@ class Mortal:
 
     def kill(self) -> None:
         """All its processes at once: as in a power cut, but for the disk."""
-        postmaster = self.server.pid
-        assert postmaster is not None
-        every = [postmaster, *_children(postmaster)]
-        for process in every:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        killed = processes.kill_in(self._folder)
         self.server.stop()
-        until = time.monotonic() + _GONE_SECONDS
-        while any(_lives(process) for process in every):
-            assert time.monotonic() < until, "the server does not die"
-            time.sleep(0.002)
+        processes.await_end(killed)
 
     def start(self) -> None:
         self.server = embedded.start(self._folder)
@@ -77,17 +65,6 @@ def mortal() -> Iterator[Mortal]:
     finally:
         server.server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _children(process: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-
-def _lives(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def moments(calls: Sequence[Call], *texts: str) -> Iterator[int]:

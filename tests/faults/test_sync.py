@@ -18,8 +18,10 @@ from appliance.store import alarms, outbox
 from appliance.store import engine as engines
 from tests.faults import audit
 from tests.faults.boxes import Box, Boxes, Start
-from tests.faults.campaign import Figures, Journey, Killer, Say
+from tests.faults.campaign import Figures, Journey, Judge, Killer, Say
 from tests.faults.conftest import EVERY
+from tests.faults.failures import Failer
+from tests.faults.figures import Tables
 from tests.faults.runner import Ended, Runner
 from tests.sync import stores
 from tests.sync.stores import KEYS, Store
@@ -124,9 +126,10 @@ def _broken(box: Copying, store: Store, *, ended: bool) -> list[str]:
     return [*lines, *(line for line in audit.broken(box) if "outbox/" not in line)]
 
 
-def test_a_pass_is_killed_at_any_call(
-    runners: list[Runner], boxes: Boxes, filled: Start, store: Store, say: Say, figures: list[Figures]
-) -> None:
+@pytest.fixture
+def judge(store: Store) -> Judge:
+    """Nothing is marked that the store does not have; the next pass brings all of it there."""
+
     def judge(runner: Runner, box: Box, ended: Ended) -> Sequence[str]:
         assert isinstance(box, Copying)
         between = _broken(box, store, ended=False)
@@ -136,8 +139,21 @@ def test_a_pass_is_killed_at_any_call(
         box.quiet()
         return [*between, *_broken(box, store, ended=True)]
 
+    return judge
+
+
+def test_a_pass_is_killed_at_any_call(
+    runners: list[Runner], boxes: Boxes, filled: Start, store: Store, judge: Judge, say: Say, figures: list[Figures]
+) -> None:
     killer = Killer(runners, CopyingBoxes(boxes, store), say, figures, EVERY)
     killer.demand(Journey("a pass that copies to S3", filled, "sync"), judge)
+
+
+def test_calls_of_a_pass_fail(
+    runners: list[Runner], boxes: Boxes, filled: Start, store: Store, judge: Judge, say: Say, tables: Tables
+) -> None:
+    failer = Failer(runners, CopyingBoxes(boxes, store), say, tables.failures, EVERY)
+    failer.demand(Journey("a pass that copies to S3", filled, "sync"), judge)
 
 
 def test_two_passes_meet(runners: list[Runner], boxes: Boxes, filled: Start, store: Store) -> None:

@@ -12,7 +12,7 @@ from tests.faults.boxes import Boxes, Start
 from tests.faults.campaign import Journey, finish, number_of, undisturbed
 from tests.faults.conftest import Shelf
 from tests.faults.runner import Ended, Runner
-from tests.faults.test_models import way_back
+from tests.faults.shelves import way_back
 
 pytestmark = pytest.mark.faults
 

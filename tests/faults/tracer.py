@@ -1,4 +1,5 @@
-"""Counts the calls by which a child process changes something outside of itself, and stops before the n-th of them.
+"""Counts the calls by which a child process changes something outside of itself, and stops before the n-th of them, or
+lets it fail.
 
 A seccomp filter in the child hands those few calls to its tracer and lets all others pass at full speed. Unlike
 injections by strace, which count by thread and by name, this counts over all threads and all names: the n-th call of
@@ -9,7 +10,6 @@ tracing one's own child. The kernel ends the child with its tracer.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import signal
 import struct
@@ -19,12 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults import calls
+from tests.faults import calls, failing
 from tests.faults.calls import Call
+from tests.faults.ptracing import ptrace
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.ptrace.restype = ctypes.c_long
-_LIBC.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
 _LIBC.prctl.argtypes = (ctypes.c_int, *[ctypes.c_void_p] * 4)
 
 _TRACEME, _CONT, _SETOPTIONS, _SYSCALL_INFO = 0, 7, 0x4200, 0x420E
@@ -34,20 +33,23 @@ _WALL = 0x40000000
 _INFO_BYTES = 88
 
 Body = Callable[[], None]
-# What to do before the call at which a run was to stop: True lets it go on, False kills it.
-AtStop = Callable[[Call], bool]
+# What to do before the call at which a run was to stop: None kills it, 0 lets it go on, another number is the error with
+# which the call fails, without being made.
+AtStop = Callable[[Call], int | None]
 
 
 @dataclass(slots=True)
 class Ended:
-    """How a child ended: ``killed_by`` is the call that it did not get to make; ``code`` is None where it was killed."""
+    """How a child ended: ``killed_by`` is the call that it did not get to make, ``failed`` the one that failed; ``code``
+    is None where it was killed."""
 
     code: int | None = None
     killed_by: Call | None = None
+    failed: Call | None = None
     made: list[Call] = field(default_factory=list)
 
 
-def run(body: Body, stop_at: int = 0, at_stop: AtStop = lambda call: False, seconds: float = 60) -> Ended:
+def run(body: Body, stop_at: int = 0, at_stop: AtStop = lambda call: None, seconds: float = 60) -> Ended:
     """Run ``body`` in a child; before its ``stop_at``-th counted call (0: never), ask ``at_stop``.
 
     TimeoutError where it does not end within that time; the child is dead then.
@@ -68,7 +70,7 @@ def run(body: Body, stop_at: int = 0, at_stop: AtStop = lambda call: False, seco
 def _child(body: Body) -> None:
     code = 70
     try:
-        _ptrace(_TRACEME, 0)
+        ptrace(_TRACEME, 0)
         os.kill(os.getpid(), signal.SIGSTOP)
         calls.filter_calls(_LIBC)
         body()
@@ -82,8 +84,8 @@ def _follow(pid: int, stop_at: int, at_stop: AtStop, deadline: float) -> Ended:
     _, status = os.waitpid(pid, 0)
     if not os.WIFSTOPPED(status):
         raise PermissionError("the child may not be traced")
-    _ptrace(_SETOPTIONS, pid, _FORKS | _SECCOMP | _EXITKILL)
-    _ptrace(_CONT, pid)
+    ptrace(_SETOPTIONS, pid, 0, _FORKS | _SECCOMP | _EXITKILL)
+    ptrace(_CONT, pid)
     while True:
         task, status = _wait(deadline)
         if os.WIFEXITED(status) or os.WIFSIGNALED(status):
@@ -96,14 +98,19 @@ def _follow(pid: int, stop_at: int, at_stop: AtStop, deadline: float) -> Ended:
             call = _call(task)
             if call is not None:
                 ended.made.append(call)
-                if len(ended.made) == stop_at and not at_stop(call):
-                    ended.killed_by = ended.made.pop()
-                    _kill_all(pid)
-                    continue
+                if len(ended.made) == stop_at:
+                    error = at_stop(call)
+                    if error is None:
+                        ended.killed_by = ended.made.pop()
+                        _kill_all(pid)
+                        continue
+                    if error:
+                        ended.failed = call
+                        failing.fail(task, call, error)
         elif status >> 16 == 0 and os.WSTOPSIG(status) not in (signal.SIGSTOP, signal.SIGTRAP):
             give = os.WSTOPSIG(status)
         with suppress(ProcessLookupError):
-            _ptrace(_CONT, task, give)
+            ptrace(_CONT, task, 0, give)
 
 
 def _kill_all(pid: int) -> None:
@@ -133,18 +140,8 @@ def _wait(deadline: float) -> tuple[int, int]:
 def _call(task: int) -> Call | None:
     info = ctypes.create_string_buffer(_INFO_BYTES)
     try:
-        _ptrace(_SYSCALL_INFO, task, _INFO_BYTES, ctypes.addressof(info))
+        ptrace(_SYSCALL_INFO, task, _INFO_BYTES, ctypes.addressof(info))
     except ProcessLookupError:
         return None
     number, *arguments = struct.unpack_from("=7Q", info.raw, 24)
     return calls.described(task, number, arguments)
-
-
-def _ptrace(request: int, task: int, address: int = 0, data: int = 0) -> None:
-    if request in (_CONT, _SETOPTIONS):
-        address, data = 0, address
-    if _LIBC.ptrace(request, task, address, data) < 0:
-        number = ctypes.get_errno()
-        if number == errno.ESRCH:
-            raise ProcessLookupError
-        raise OSError(number, os.strerror(number))

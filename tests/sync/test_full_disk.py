@@ -4,7 +4,6 @@ files stay where they are, it is said in a sentence, and with room again all of 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,21 +64,13 @@ def _serve(folder: Path) -> embedded.Server:
     return embedded.start(folder, options={"max_wal_size": "4MB", "min_wal_size": "2MB", "wal_recycle": "off"})
 
 
-def _in_small_pieces(folder: Path) -> None:
-    """Have PostgreSQL write ahead in files of 1 MiB, where 16 are usual."""
-    binaries = embedded._packaged_binaries()
-    command = [str(binaries / "pg_resetwal"), "--wal-segsize=1", "-D", str(folder / "data")]
-    owner = embedded.service_user(embedded.SERVICE_USER)
-    subprocess.run(command, check=True, capture_output=True, **embedded.run_as(owner))
-
-
 @pytest.fixture(params=["data", "ahead", "both"])
 def plant(request: pytest.FixtureRequest, open_path: Path) -> Iterator[Plant]:
     where: Where = request.param
     with disks.small(open_path / "disk.img", open_path / "disk", 130 if where == "both" else 24) as disk:
         folder = (disk if where == "both" else open_path) / "db"
         embedded.start(folder).stop()
-        _in_small_pieces(folder)
+        disks.write_ahead_in_small_pieces(folder)
         ahead = folder / "data" / "pg_wal"
         if where == "ahead":
             shutil.copystat(ahead.parent, disk)
