@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,67 @@ def test_no_request_fails_while_models_change(people: People, shelf: Shelf, sett
         for thread in threads:
             thread.join()
     assert failed == []
+
+
+def test_each_answer_is_wholly_of_one_version(people: People, shelf: Shelf, engine: Engine) -> None:
+    """While models change: single rows, many, files, and such as are not stored; answered, and stored, by the one named."""
+    operator, engineer = people("operator"), people("engineer")
+    rows = [ROW | {"torque": 20.0 + 4 * n, "tool_wear": 18 * n} for n in range(13)]
+    single, many = {"rows": rows[9:10], "machine": "mill-1"}, {"rows": rows, "machine": "mill-2"}
+    csv = "\n".join([schema.example_csv(profiles.load("milling")).splitlines()[0], *map(_line, range(13))])
+    as_file = {"content": csv.encode(), "headers": {"content-type": "text/csv", "accept": "application/json"}}
+    asks: dict[str, dict[str, Any]] = {
+        "single": {"params": MILL, "json": single},
+        "many": {"params": MILL, "json": many},
+        "tried": {"params": MILL | {"store": "false"}, "json": many},
+        "file": {"params": MILL | {"machine": "mill-3"}, **as_file},
+    }
+
+    def ask(kind: str) -> tuple[str, str, list[tuple[float, Any]], list[int]]:
+        response = operator.post("/predict", **asks[kind])
+        assert response.status_code == 200, response.text
+        told = response.json()
+        said = [(one["probability"], one["modes"]) for one in told["predictions"]]
+        return kind, told["model_version"], said, [one["id"] for one in told["predictions"]]
+
+    def activate(version: str) -> None:
+        assert engineer.post(f"/models/{version}/activate", params=MILL).status_code == 200
+
+    wanted = {}
+    for version in shelf.milling:
+        activate(version)
+        wanted |= {(kind, version): ask(kind)[2] for kind in asks}
+    assert all(wanted[kind, shelf.milling[0]] != wanted[kind, shelf.milling[1]] for kind in asks)
+    stop = threading.Event()
+
+    def send(kind: str) -> list[tuple[str, str, list[tuple[float, Any]], list[int]]]:
+        answers = []
+        while not stop.is_set():
+            answers.append(ask(kind))
+        return answers
+
+    with ThreadPoolExecutor(2 * len(asks)) as pool:
+        sending = [pool.submit(send, kind) for kind in (*asks, *asks)]
+        try:
+            for _ in range(4):
+                for version in shelf.milling:
+                    activate(version)
+                    time.sleep(0.1)
+        finally:
+            stop.set()
+        answers = [answer for one in sending for answer in one.result()]
+    assert {version for _, version, _, _ in answers} == set(shelf.milling)
+    query = text("SELECT p.id, m.version, p.probability FROM prediction p JOIN model m ON m.id = p.model_id")
+    with engine.connect() as connection:
+        stored = {row.id: (row.version, pytest.approx(row.probability, abs=1e-6)) for row in connection.execute(query)}
+    for kind, version, said, ids in answers:
+        assert said == wanted[kind, version], kind
+        if kind != "tried":
+            assert [(version, probability) for probability, _ in said] == [stored[id_] for id_ in ids]
+
+
+def _line(number: int) -> str:
+    return f"{number},L{number:05d},L,298.1,308.6,1551,{21 + 4 * number},{17 * number}"
 
 
 def _serves(last: list[str], version: str) -> bool:
