@@ -44,6 +44,11 @@ def known(names: Sequence[str], profile: Profile) -> dict[str, Column]:
     return {name: lookup[tidy(name)] for name in names if tidy(name) in lookup}
 
 
+def time_of(names: Sequence[str], profile: Profile) -> str | None:
+    """The column of a file that says when its rows were read, if it has one."""
+    return next((name for name, column in known(names, profile).items() if column.name == profile.time.column), None)
+
+
 def read(cells: Sequence[str], profile: Profile) -> Header:
     """Check a header line; :class:`FileRefused` where no row below it could be understood."""
     if len(cells) > MAX_COLUMNS:

@@ -18,9 +18,10 @@ from typing import Self
 
 import polars as pl
 
+from appliance import headers
 from appliance.durable import sync_folder
 from appliance.profile import ROW, Profile
-from appliance.spreadsheet import FILE, MEND, REASONS, ROW_NUMBER, inert, inert_cells
+from appliance.spreadsheet import FILE, MEND, REASONS, ROW_NUMBER, inert, inert_cells, kept_time
 
 # Rows of a row group at most: reading a part touches only the groups that hold it.
 GROUP_ROWS = 100_000
@@ -84,8 +85,9 @@ class BadWriter:
     """Appends bad rows; :meth:`commit` makes them one CSV at ``path`` that a person mends in a spreadsheet.
 
     It has the profile's separator and decimal sign and the cells as they came, but for those that a spreadsheet would
-    run as a formula, and our columns ``_row``, ``_reasons``, ``_mend`` and ``_file``. It is UTF-8 with a mark, which
-    spreadsheets and the reader recognise under any profile: no cell is lost that the profile's encoding lacks.
+    run as a formula, and our columns ``_row``, ``_reasons``, ``_mend`` and ``_file``; where the rows name their time,
+    ``_time_was`` too. It is UTF-8 with a mark, which spreadsheets and the reader recognise under any profile: no cell
+    is lost that the profile's encoding lacks.
     """
 
     def __init__(self, path: Path, profile: Profile, header: Sequence[str], file_id: str) -> None:
@@ -94,6 +96,7 @@ class BadWriter:
         self._separator = separator if separator.isascii() else _UNIT.decode()
         self._path = path
         self._header = list(header)
+        self._time = headers.time_of(header, profile)
         self._file_id = file_id
         self._rows = 0
 
@@ -115,6 +118,7 @@ class BadWriter:
             inert_cells(REASONS),
             inert_cells(MEND),
             pl.lit(self._file_id).alias(FILE),
+            *([kept_time(self._time)] if self._time else []),
         )
         if not self._rows:
             cells = cells.rename({name: inert(name) for name in self._header})

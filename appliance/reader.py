@@ -26,7 +26,7 @@ from appliance.headers import Header
 from appliance.jsonrows import rows_to_batch
 from appliance.lines import BROKEN, CUT, FEW, MANY, Block, Irregular, Lines
 from appliance.profile import Profile
-from appliance.spreadsheet import FILE, MEND, original_cells
+from appliance.spreadsheet import FILE, MEND, TIME_WAS, original_cells, whole_time
 
 __all__ = ["BATCH_ROWS", "LINE_LIMIT", "Batch", "Format", "Reader", "open_file", "read_bytes", "rows_to_batch"]
 
@@ -54,12 +54,13 @@ class Reader:
     one, complete once all batches are read. :class:`FileRefused` comes at opening or from the iteration.
     """
 
-    def __init__(self, header: Header, tables: Iterator[_Table], close: Callable[[], None]) -> None:
+    def __init__(self, header: Header, profile: Profile, tables: Iterator[_Table], close: Callable[[], None]) -> None:
         self.header = header.columns
         self.mended = header.mended
         self.corrects: frozenset[str] = frozenset()
         self.row_limit: int | None = None
         self._layout = header
+        self._time = headers.time_of(header.columns, profile) if TIME_WAS in header.own else None
         self._tables = tables
         self._close = close
 
@@ -84,7 +85,8 @@ class Reader:
             raise FileRefused("no_rows", "The file holds a header and no rows.", "Drop it again once it has rows.")
 
     def _batch(self, table: _Table, row: int) -> Batch:
-        cells = table.cells.select(self.header)
+        cells = table.cells if self._time is None else table.cells.with_columns(whole_time(self._time))
+        cells = cells.select(self.header)
         damage, mend = table.damage, table.mend
         if self.mended:
             cells = cells.with_columns(original_cells(name) for name in self.header)
@@ -167,7 +169,7 @@ def _csv(source: BinaryIO, profile: Profile, batch_rows: int, line_limit: int, *
         while (block := lines.block(rows)) is not None:
             yield _table(block, header.names)
 
-    return Reader(header, tables(), source.close)
+    return Reader(header, profile, tables(), source.close)
 
 
 def _parquet(source: Path | BinaryIO, profile: Profile, batch_rows: int, line_limit: int, size_limit: int) -> Reader:
@@ -178,7 +180,7 @@ def _parquet(source: Path | BinaryIO, profile: Profile, batch_rows: int, line_li
             whole = Batch.of(frame)
             yield _Table(frame, whole.damage, whole.mend)
 
-    return Reader(header, tables(), lambda: None)
+    return Reader(header, profile, tables(), lambda: None)
 
 
 def _table(block: Block, names: Sequence[str]) -> _Table:

@@ -6,6 +6,7 @@ LibreOffice stands in for Excel; it is told to be German where the profile's fil
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -113,6 +114,10 @@ def test_mended_rows_come_back_from_a_workbook_with_their_lineage(
     assert b"<row" in sheet
     assert b"<f" not in sheet, "no cell became a formula"
     back = desk.exported(workbook)
+    if profile == "pump":
+        # As Excel exports a time, where LibreOffice keeps its seconds.
+        back, cut = re.subn(rb"(;\d\d\.\d\d\.\d{4} \d\d:\d\d):\d\d;", rb"\1;", back)
+        assert cut == 3
 
     road.drop(profile, "mended.csv", back, machine)
     done = road.ingest()

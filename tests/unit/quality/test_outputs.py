@@ -245,3 +245,35 @@ def test_a_separator_beyond_ascii_goes_round(tmp_path: Path) -> None:
     data = DATA.decode("latin-1").replace(";", "§").encode("latin-1")
     journey(tmp_path, data, profile)
     assert journey(tmp_path, (tmp_path / "bad.csv").read_bytes(), profile)[2].corrects == {"17"}
+
+
+@pytest.mark.parametrize(
+    ("back", "read"),
+    [
+        ("01.03.2026 08:10:05", "01.03.2026 08:10:05"),
+        ("01.03.2026 08:10", "01.03.2026 08:10:05"),  # as Excel shows it
+        (" 01.03.2026 08:10 ", "01.03.2026 08:10:05"),
+        ("01.03.2026 08:11", None),  # what a person changed is not ours to complete
+        ("01.03.2026 08:1", None),
+        ("01.03.2026", None),
+        ("", None),
+    ],
+)
+def test_a_time_that_a_spreadsheet_cut_is_whole_again(tmp_path: Path, back: str, read: str | None) -> None:
+    row = "P-01;01.03.2026 08:10:05;water;61,5;-2,4;6,1"
+    journey(tmp_path, f"{HEAD.removesuffix(';=Notiz')}\n{row}\n".encode("windows-1252"), PUMP)
+    text = (tmp_path / "bad.csv").read_text("utf-8-sig")
+    assert text.splitlines()[1].endswith(";17;at 01.03.2026 08:10:05")
+    text = text.replace(";01.03.2026 08:10:05;", f";{back};").replace("-2,4", "2,4")
+    good, bad, reader = journey(tmp_path, text.encode("utf-8-sig"), PUMP)
+    assert reader.header == HEAD.split(";")[:-1]
+    assert (good.height, bad.height) == ((1, 0) if read else (0, 1))
+    if read:
+        assert good["measured_at"].dt.convert_time_zone("Europe/Berlin").dt.strftime("%d.%m.%Y %H:%M:%S").to_list() == [
+            read
+        ]
+
+
+def test_files_whose_rows_name_no_time_keep_none(tmp_path: Path) -> None:
+    journey(tmp_path, b"vibration\n-1\n", PUMP)
+    assert (tmp_path / "bad.csv").read_text("utf-8-sig").splitlines()[0] == "vibration;_row;_reasons;_mend;_file"
