@@ -32,18 +32,20 @@ def rows_to_batch(rows: Sequence[Mapping[str, object]], profile: Profile) -> Bat
 
     cells: dict[str, pl.Series] = {}
     for column in columns:
-        values: list[object] = []
-        for index, row in enumerate(rows):
-            value = row.get(column.name, _WRONG)
-            if value is _WRONG:
-                if column.required:
-                    fault("missing_column", column.name, index)
-                value = None
-            elif value is not None:
-                value, sound = _cell(column, value, profile.file.decimal)
-                if not sound:
-                    fault("time" if column.type == "time" else "type", column.name, index)
-            values.append(value)
+        given = [row.get(column.name, _WRONG) for row in rows]
+        values = _plain(column, given, profile.file.decimal)
+        if values is None:
+            values = []
+            for index, value in enumerate(given):
+                if value is _WRONG:
+                    if column.required:
+                        fault("missing_column", column.name, index)
+                    value = None
+                elif value is not None:
+                    value, sound = _cell(column, value, profile.file.decimal)
+                    if not sound:
+                        fault("time" if column.type == "time" else "type", column.name, index)
+                values.append(value)
         kind = pl.Datetime("us", "UTC") if column.type == "time" else pl.String()
         cells[column.name] = pl.Series(column.name, values, dtype=kind)
     unknown: dict[str, None] = {}
@@ -53,6 +55,17 @@ def rows_to_batch(rows: Sequence[Mapping[str, object]], profile: Profile) -> Bat
                 unknown[key] = None
             fault("extra_column", key if key in unknown else "", index)
     return Batch.of(pl.DataFrame(cells, height=len(rows)), faults=faults)
+
+
+def _plain(column: Column, given: list[object], decimal: str) -> list[object] | None:
+    """The same as cell by cell, and quicker, for a column of sound numbers or texts, as nearly all are; else None."""
+    kinds = set(map(type, given))
+    if column.type == "number" and decimal == "." and kinds <= {int, float}:
+        try:
+            return list(map(repr, given))
+        except ValueError:  # thousands of digits
+            return None
+    return given if column.type in ("text", "category") and kinds == {str} and all(given) else None
 
 
 def _cell(column: Column, value: object, decimal: str) -> tuple[object, bool]:
