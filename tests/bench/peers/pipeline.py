@@ -49,28 +49,32 @@ def measure(place: Workplace, rounds: int) -> dict[str, Any]:
     training = place.folder / workplace.TRAINING
     workplace.run(["-m", "tests.bench.peers.forest", str(training), str(forest)], os.environ)
     others = machine.Others(os.getpid(), place.database_pid)
-    ours: list[float] = []
+    ours: list[dict[str, Any]] = []
     theirs: list[dict[str, Any]] = []
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}: the appliance")
-        seconds, answers = _ours(place)
-        ours.append(seconds)
+        one, answers = _ours(place)
+        ours.append(one)
         say(f"round {number + 1} of {rounds}: the usual pipeline")
         one, others_answers = _theirs(place, interpreter, forest)
         theirs.append(one)
         demand_same(answers, others_answers)
-    took = [one["seconds"] for one in theirs]
+    taken, took = ([one["seconds"] for one in several] for several in (ours, theirs))
     return {
         "rows": theirs[0]["good"] + theirs[0]["bad"],
         "good": theirs[0]["good"],
         "bad": theirs[0]["bad"],
         "failing": sum(failing for _, failing in answers.values()),
         "rounds": rounds,
-        "ours": statistics.median(ours),
+        "ours": statistics.median(taken),
         "theirs": statistics.median(took),
-        "spread": {"ours": [min(ours), max(ours)], "theirs": [min(took), max(took)]},
+        "spread": {"ours": [min(taken), max(taken)], "theirs": [min(took), max(took)]},
+        "cpu": {
+            name: statistics.median(one["cpu"] for one in several)
+            for name, several in (("ours", ours), ("theirs", theirs))
+        },
         "steps": {name: statistics.median(one["steps"][name] for one in theirs) for name in theirs[0]["steps"]},
-        "times": statistics.median(took) / statistics.median(ours),
+        "times": statistics.median(took) / statistics.median(taken),
         "others": others.share(),
     }
 
@@ -98,11 +102,14 @@ def spoil(path: Path) -> None:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
-def _ours(place: Workplace) -> tuple[float, Answers]:
+def _ours(place: Workplace) -> tuple[dict[str, float], Answers]:
+    """Seconds on the wall, and of CPU in the passes, the API and the database."""
     with place.box() as box, workplace.api(box) as (pid, reached):
         words = ["-m", "tests.bench.journey", "--way", API, "--database", str(place.database_pid), "--api", str(pid)]
         found = workplace.run_json(words, reached)
-        return sum(found[phase]["whole"]["wall"] for phase in ("ingest", "predict")), _answers(box.dsn)
+        wholes = [found[phase]["whole"] for phase in ("ingest", "predict")]
+        cpu = found["api_cpu"] + sum(one["cpu"] + one["database"] for one in wholes)
+        return {"seconds": sum(one["wall"] for one in wholes), "cpu": cpu}, _answers(box.dsn)
 
 
 def _theirs(place: Workplace, interpreter: Path, forest: Path) -> tuple[dict[str, Any], Answers]:
@@ -124,7 +131,8 @@ def _theirs(place: Workplace, interpreter: Path, forest: Path) -> tuple[dict[str
             "inputs": {column.header: column.name for column in _readings(served.profile)},
             "constant": _constant(box, served.profile, served.card),
         }
-        with processes.served(words, port, environments.variables(), folder):
+        with processes.served(words, port, environments.variables(), folder) as pid:
+            before = machine.tree_seconds(pid, place.database_pid)
             done = subprocess.run(
                 [str(interpreter), str(environments.THEIRS / "usual.py")],
                 env=environments.variables(),
@@ -133,9 +141,11 @@ def _theirs(place: Workplace, interpreter: Path, forest: Path) -> tuple[dict[str
                 text=True,
                 check=False,
             )
+            beside = machine.tree_seconds(pid, place.database_pid) - before
         if done.returncode:
             raise RuntimeError(f"the usual pipeline ended with {done.returncode}")
-        return json.loads(done.stdout.splitlines()[-1]), _answers(box.dsn)
+        found = json.loads(done.stdout.splitlines()[-1])
+        return {**found, "cpu": found["cpu"] + beside}, _answers(box.dsn)
 
 
 def rules(profile: Profile) -> list[dict[str, Any]]:
@@ -221,17 +231,18 @@ def markdown(found: Mapping[str, Any]) -> str:
     lines = "\n".join(f"| {titles[name]} | {seconds:.2f} |" for name, seconds in steps.items())
     kept = "kept" if found["times"] >= GOAL_TIMES else "not kept"
     spread: Mapping[str, Sequence[float]] = found["spread"]
+    cpu: Mapping[str, float] = found["cpu"]
     return f"""## A file, beside the usual modern pipeline
 
 {found["rows"]:,} rows, of which {found["good"]:,} are good and {found["failing"]:,} fail; both find the same rows good, and give each the same
 probability and verdict. {versions}; the same forest of scikit-learn that the appliance's model was made from. Medians of
 {found["rounds"]} rounds in turns.
 
-| what | seconds |
-| --- | ---: |
-| the appliance, from the drop folder to committed predictions | {found["ours"]:.2f} ({spread["ours"][0]:.2f} to {spread["ours"][1]:.2f}) |
-| the usual pipeline | {found["theirs"]:.2f} ({spread["theirs"][0]:.2f} to {spread["theirs"][1]:.2f}) |
-| **times** | **{found["times"]:.1f}** (aim: at least {GOAL_TIMES:.0f}, {kept}) |
+| what | seconds | CPU s, all processes |
+| --- | ---: | ---: |
+| the appliance, from the drop folder to committed predictions | {found["ours"]:.2f} ({spread["ours"][0]:.2f} to {spread["ours"][1]:.2f}) | {cpu["ours"]:.2f} |
+| the usual pipeline | {found["theirs"]:.2f} ({spread["theirs"][0]:.2f} to {spread["theirs"][1]:.2f}) | {cpu["theirs"]:.2f} |
+| **times** | **{found["times"]:.1f}** (aim: at least {GOAL_TIMES:.0f}, {kept}) | {cpu["theirs"] / cpu["ours"]:.1f} |
 
 Of the usual pipeline:
 

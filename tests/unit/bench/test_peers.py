@@ -131,7 +131,8 @@ def test_the_page_has_the_ratio_of_the_usual_pipeline() -> None:
     steps = dict.fromkeys(("read", "check", "files", "predict", "store"), 2.0)
     part = {"rows": 100_000, "good": 99_001, "bad": 999, "failing": 10, "rounds": 5, "ours": 1.0, "theirs": 11.0}
     part |= {"spread": {"ours": [0.9, 1.1], "theirs": [10.0, 12.0]}, "steps": steps, "times": 11.0, "others": 0.0}
+    part |= {"cpu": {"ours": 1.5, "theirs": 12.0}}
     written = peers.markdown(_found(pipeline=part))
-    assert "| **times** | **11.0** (aim: at least 12, not kept) |" in written
+    assert "| **times** | **11.0** (aim: at least 12, not kept) | 8.0 |" in written
     assert "could not be had" not in written
     assert "could not be had here: no network" in peers.markdown(_found(pipeline={"cannot_be_had": "no network"}))
