@@ -67,14 +67,14 @@ def one_line(path: Path) -> None:
 def lines_at_the_limit(path: Path) -> None:
     with path.open("wb") as file:
         file.write(HEAD)
-        for _ in range(64 * LONG):
+        for _ in range(40 * LONG):
             file.write(b"9" * (MIB - 6) + b";;;;;\n")
 
 
 def quote_that_never_closes(path: Path) -> None:
     with path.open("wb") as file:
         file.write(HEAD + b'"')
-        for _ in range(40 * LONG):
+        for _ in range(20 * LONG):
             file.write(ROW * (MIB // len(ROW)))
 
 
@@ -83,7 +83,7 @@ def many_cells(path: Path) -> None:
 
 
 def texts_of_a_dictionary(path: Path) -> None:
-    texts = pl.Series("Pumpe", ["x" * MIB]).new_from_index(0, 250 * LONG)
+    texts = pl.Series("Pumpe", ["x" * MIB]).new_from_index(0, 150 * LONG)
     texts.to_frame().write_parquet(path)
     assert path.stat().st_size < MIB
 
@@ -95,7 +95,7 @@ def categories(path: Path) -> None:
 
 
 def texts_that_pack_well(path: Path) -> None:
-    texts = pl.select(pl.lit("0" * (MIB - 8)) + pl.int_range(120 * LONG).cast(pl.String)).to_series().alias("Pumpe")
+    texts = pl.select(pl.lit("0" * (MIB - 8)) + pl.int_range(90 * LONG).cast(pl.String)).to_series().alias("Pumpe")
     texts.to_frame().write_parquet(path, compression="zstd", compression_level=10, row_group_size=30)
     assert path.stat().st_size < LONG * MIB
 
