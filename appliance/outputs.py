@@ -117,8 +117,8 @@ class BadWriter:
             pl.col(ROW).cast(pl.String).alias(ROW_NUMBER),
             inert_cells(REASONS),
             inert_cells(MEND),
-            pl.lit(self._file_id).alias(FILE),
             *([kept_time(self._time)] if self._time else []),
+            pl.lit(self._file_id).alias(FILE),
         )
         if not self._rows:
             cells = cells.rename({name: inert(name) for name in self._header})

@@ -263,7 +263,7 @@ def test_a_time_that_a_spreadsheet_cut_is_whole_again(tmp_path: Path, back: str,
     row = "P-01;01.03.2026 08:10:05;water;61,5;-2,4;6,1"
     journey(tmp_path, f"{HEAD.removesuffix(';=Notiz')}\n{row}\n".encode("windows-1252"), PUMP)
     text = (tmp_path / "bad.csv").read_text("utf-8-sig")
-    assert text.splitlines()[1].endswith(";17;at 01.03.2026 08:10:05")
+    assert text.splitlines()[1].endswith(";at 01.03.2026 08:10:05;17")
     text = text.replace(";01.03.2026 08:10:05;", f";{back};").replace("-2,4", "2,4")
     good, bad, reader = journey(tmp_path, text.encode("utf-8-sig"), PUMP)
     assert reader.header == HEAD.split(";")[:-1]
