@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from appliance.batches import Batch
-from appliance.profile import Column, Profile
+from appliance.profile import ROW, Column, Profile
 
 UNKNOWN_NAMED = 20  # unknown keys that are told apart in one request
 _SHOWN = 200  # characters of a wrong value that are kept to be shown
 _WRONG = object()
+_EXACT = 2**53
 
 
 def rows_to_batch(rows: Sequence[Mapping[str, object]], profile: Profile) -> Batch:
@@ -55,6 +57,51 @@ def rows_to_batch(rows: Sequence[Mapping[str, object]], profile: Profile) -> Bat
                 unknown[key] = None
             fault("extra_column", key if key in unknown else "", index)
     return Batch.of(pl.DataFrame(cells, height=len(rows)), faults=faults)
+
+
+def sound(rows: Sequence[Mapping[str, object]], profile: Profile) -> pl.DataFrame | None:
+    """Rows that plainly keep the contract, typed and numbered as the checks would leave them; None where they have to
+    look. Nearly every request is such, and to go by text cells costs ten times as much.
+    """
+    keys = rows[0].keys()
+    if any(row.keys() != keys for row in rows):
+        return None
+    present = [column for column in profile.columns if column.name in keys]
+    if len(present) != len(keys) or any(c.required and c.name not in keys for c in profile.columns):
+        return None
+    cells = [pl.Series(ROW, np.arange(1, len(rows) + 1, dtype=np.int64))]
+    for column in present:
+        typed = _sound(column, [row[column.name] for row in rows])
+        if typed is None:
+            return None
+        cells.append(typed)
+    return pl.DataFrame(cells)
+
+
+def _sound(column: Column, values: list[object]) -> pl.Series | None:
+    kinds = set(map(type, values))
+    match column.type:
+        case "number" if kinds <= {int, float}:
+            try:
+                numbers = np.array(values, dtype=np.float64)
+            except OverflowError:
+                return None
+            within = np.isfinite(numbers).all() and _within(column, numbers.min(), numbers.max())
+            return pl.Series(column.name, numbers) if within else None
+        case "integer" if kinds == {int}:
+            least, most = min(values), max(values)  # type: ignore[type-var]
+            within = least >= -_EXACT and most <= _EXACT and _within(column, least, most)  # type: ignore[operator]
+            return pl.Series(column.name, values, dtype=pl.Int64) if within else None
+        case "boolean" if kinds == {bool}:
+            return pl.Series(column.name, values, dtype=pl.Boolean)
+        case "category" if kinds == {str} and set(values) <= set(column.categories):
+            return pl.Series(column.name, values, dtype=pl.String)
+    return None
+
+
+def _within(column: Column, least: Any, most: Any) -> bool:
+    low, high = column.minimum, column.maximum
+    return (low is None or bool(least >= low)) and (high is None or bool(most <= high))
 
 
 def _plain(column: Column, given: list[object], decimal: str) -> list[object] | None:

@@ -104,6 +104,13 @@ class Checker:
             self._remember(issue)
         return Checked(good, self._bad(batch, bad, found), issues)
 
+    def taken(self, typed: pl.DataFrame) -> pl.DataFrame | None:
+        """Rows that :func:`appliance.jsonrows.sound` found to be so, with machine and time; None where these are not said."""
+        if self._missing or self._extra or self._duplicates is not None:
+            return None
+        framed = self._with_machine_and_time(typed)
+        return None if framed[MACHINE].null_count() or framed[TIME].null_count() else framed
+
     def issues(self) -> list[Issue]:
         """Those of all batches so far, the most frequent first, and warnings about the file as a whole."""
         ranked = sorted(self._issues.values(), key=lambda issue: (-issue.count, issue.rule, issue.column))

@@ -7,10 +7,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
-from appliance.jsonrows import rows_to_batch
+from appliance.api import schema
+from appliance.jsonrows import rows_to_batch, sound
 from appliance.quality import Checked, Checker
-from tests import profiles
+from tests import counts, profiles
 
 PUMP = profiles.load("pump")
 ROW = {
@@ -82,10 +86,10 @@ def test_a_required_key_may_not_be_left_out(name: str) -> None:
 
 def test_whole_numbers_have_no_point() -> None:
     milling = profiles.load("milling")
-    for value, sound in ((5, True), (5.0, False), (True, False), (2**53 + 1, True), (2**63, False)):
+    for value, whole in ((5, True), (5.0, False), (True, False), (2**53 + 1, True), (2**63, False)):
         batch = rows_to_batch([{"udi": value}], milling)
         issues = Checker(milling, batch.header, "M1", datetime(2026, 4, 1, tzinfo=UTC)).check(batch).issues
-        assert ("udi" not in {issue.column for issue in issues if issue.rule == "type"}) == sound
+        assert ("udi" not in {issue.column for issue in issues if issue.rule == "type"}) == whole
 
 
 def test_thousands_of_unknown_keys_cost_little() -> None:
@@ -98,3 +102,58 @@ def test_no_rows_and_empty_rows_are_taken() -> None:
     assert rows_to_batch([], PUMP).rows == 0
     assert checked({}).bad.height == 1
     assert rows_to_batch([{}], PUMP).frame.schema["vibration"] == pl.String
+
+
+MILL = schema.contract_of_json(profiles.load("milling"))
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
+SOUND = schema.example_row(MILL)
+_numbers = st.floats(allow_nan=True) | st.integers() | st.floats(-10, 400) | st.integers(-10, 4100)
+_values = _numbers | st.booleans() | st.none() | st.sampled_from(["L", "M", "H", "l", " L", "", "5"])
+_changes = st.dictionaries(
+    st.sampled_from([*(column.name for column in MILL.columns), "unheard_of"]), _values, max_size=2
+)
+
+
+def _both(rows: list[dict[str, Any]]) -> tuple[pl.DataFrame | None, Checked]:
+    """What the quick look leaves, and what the close one does."""
+    typed, taken = sound(rows, MILL), None
+    if typed is not None:
+        taken = Checker(MILL, typed.columns[1:], "mill-1", NOW, duplicates=False).taken(typed)
+    batch = rows_to_batch(rows, MILL)
+    return taken, Checker(MILL, batch.header, "mill-1", NOW, duplicates=False).check(batch)
+
+
+@example(changes=[{"udi": 2**53}], left_out=set())
+@example(changes=[{"torque": 0}, {"torque": 100}], left_out=set())
+@example(changes=[{"twf": True, "udi": 5}], left_out=set())
+@settings(max_examples=counts.examples(300), deadline=None)
+@given(
+    changes=st.lists(_changes, min_size=1, max_size=4),
+    left_out=st.sets(st.sampled_from([column.name for column in MILL.columns]), max_size=1),
+)
+def test_a_quick_look_takes_what_a_close_one_takes(changes: list[dict[str, Any]], left_out: set[str]) -> None:
+    rows = [{k: v for k, v in (SOUND | change).items() if k not in left_out} for change in changes]
+    taken, close = _both(rows)
+    if taken is not None:
+        assert close.bad.height == 0
+        assert_frame_equal(taken, close.good)
+
+
+@pytest.mark.parametrize("change", [{}, {"speed": 1500}, {"type": "H"}, {"udi": 7}, {"twf": False}])
+def test_sound_rows_need_no_more_than_a_quick_look(change: dict[str, Any]) -> None:
+    taken, close = _both([SOUND | change] * 3)
+    assert taken is not None
+    assert_frame_equal(taken, close.good)
+
+
+@pytest.mark.parametrize(
+    "change", [{"torque": 100.1}, {"torque": float("nan")}, {"torque": True}, {"torque": 10**400}, {"type": "X"}]
+)
+def test_what_is_not_plainly_sound_is_looked_at(change: dict[str, Any]) -> None:
+    assert _both([SOUND, SOUND | change])[0] is None
+
+
+def test_a_row_that_does_not_say_its_machine_is_looked_at() -> None:
+    typed = sound([SOUND], MILL)
+    assert typed is not None
+    assert Checker(MILL, typed.columns[1:], "", NOW, duplicates=False).taken(typed) is None
