@@ -7,6 +7,7 @@ file again at worst, and the same content is a duplicate to the pass that takes 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def _drop(raw: Path, path: Path, bucket: Bucket, one: Listed) -> Path:
                 os.fsync(file.fileno())
             name = path.name
             if dropfolder.status_of(here, name) is not None:
-                name = f"{path.stem}.{one.etag[:8]}{path.suffix}"
+                name = _another(path, one.etag)
             os.rename(aside, name, src_dir_fd=here, dst_dir_fd=here)
         except BaseException:
             with suppress(OSError):
@@ -117,6 +118,13 @@ def _drop(raw: Path, path: Path, bucket: Bucket, one: Listed) -> Path:
             raise
         os.fsync(here)
     return path.with_name(name)
+
+
+def _another(path: Path, etag: str) -> str:
+    """A name for another version of an object; what the store calls that is a stranger's word, and may hold anything."""
+    stem, suffix = (path.stem, path.suffix) if len(path.suffix) < 20 else (path.name, "")
+    end = f".{hashlib.sha256(etag.encode()).hexdigest()[:8]}{suffix}"
+    return f"{stem.encode()[: names.MAX_NAME_BYTES - len(end.encode())].decode(errors='ignore')}{end}"
 
 
 def _profiles(raw: Path) -> Iterator[str]:

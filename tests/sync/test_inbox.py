@@ -9,6 +9,7 @@ import pytest
 
 from appliance import inbox as inbox_module
 from appliance.errors import BucketTrouble, DiskTrouble
+from appliance.names import name_fault
 from tests.sync.conftest import MIB, Stage
 from tests.sync.proxy import Proxy
 
@@ -55,6 +56,16 @@ def test_an_object_that_is_put_anew_is_a_new_file(inbox: Stage) -> None:
     assert inbox.sync().taken == 1
     (first, second) = dropped(inbox).values()
     assert {first, second} == {b"a", b"other"}, "neither takes the place of the other"
+
+
+@pytest.mark.parametrize("name", ["x" * 196 + ".csv", "ä" * 98 + ".csv", "a." + "x" * 190, "a.csv"])
+def test_the_name_of_a_further_version_can_be_taken(name: str) -> None:
+    for etag in ("0123456789abcdef", "../../etc/passwd", "a\nb", ""):
+        other = inbox_module._another(Path(name), etag)
+        assert other != name
+        assert other.endswith(".csv") == name.endswith(".csv")
+        assert name_fault(other) is None
+        assert "/" not in other
 
 
 def test_a_prefix_stands_before_the_inbox_too(inbox: Stage) -> None:
