@@ -28,10 +28,21 @@ from appliance.lines import BROKEN, CUT, FEW, MANY, Block, Irregular, Lines
 from appliance.profile import Profile
 from appliance.spreadsheet import FILE, MEND, TIME_WAS, original_cells, whole_time
 
-__all__ = ["BATCH_ROWS", "LINE_LIMIT", "Batch", "Format", "Reader", "open_file", "read_bytes", "rows_to_batch"]
+__all__ = [
+    "BATCH_ROWS",
+    "LINE_LIMIT",
+    "Batch",
+    "Format",
+    "Reader",
+    "look_at",
+    "open_file",
+    "read_bytes",
+    "rows_to_batch",
+]
 
 BATCH_ROWS = 100_000
 LINE_LIMIT = 2**20
+BLOCK = 2**20
 SIZE_LIMIT = 2**31  # of what a Parquet file unpacks to
 CELLS = 4_000_000  # in a batch, however many rows the caller wants
 FILES_NAMED = 100  # in the lineage of a mended file
@@ -100,6 +111,16 @@ class Reader:
                 damage = np.where(open_rows, np.uint8(UNMENDED), damage)
                 mend = left.zip_with(pl.Series(open_rows), mend).alias(MEND)
         return Batch(numbered(cells, row), damage, mend)
+
+
+def look_at(path: Path, form: Format, profile: Profile) -> None:
+    """The gate of dropped files, for one that did not come through it; FileRefused where its bytes are no such file."""
+    gate = ByteGate(profile, form)
+    with path.open("rb") as source:
+        while block := source.read(BLOCK):
+            gate.feed(block)
+    if refusal := gate.end():
+        raise refusal
 
 
 def open_file(

@@ -130,9 +130,11 @@ def _opened(settings: Settings, file: Path, profile: Profile) -> reader.Reader:
     if format_ not in profile.file.formats:
         formats = " or ".join(f".{known}" for known in profile.file.formats)
         raise FileRefused("format", f"{file.name} does not end in {formats}.", "Name a file that the profile can read.")
+    form: reader.Format = "parquet" if format_ == "parquet" else "csv"
+    reader.look_at(file, form, profile)
     return reader.open_file(
         file,
-        "parquet" if format_ == "parquet" else "csv",
+        form,
         profile,
         batch_rows=settings.batch_rows,
         line_limit=settings.line_limit_kb * 1024,

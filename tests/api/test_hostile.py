@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from appliance import pipeline, scoring
+from appliance.errors import FileRefused
 from appliance.settings import Settings
 from appliance.spreadsheet import is_formula
 from tests.api.conftest import People
@@ -58,6 +59,15 @@ def test_each_body_that_is_to_be_predicted_gets_the_same_verdict(people: People)
     for word in {case.word for case in REFUSED}:
         count = sum(case.word == word for case in REFUSED)
         assert f'appliance_files_refused_total{{reason="{word}"}} {count:.1f}' in figures
+
+
+def test_each_file_that_is_scored_by_hand_gets_the_same_verdict(settings: Settings, tmp_path: Path) -> None:
+    for case in REFUSED:
+        path = tmp_path / case.name
+        path.write_bytes(case.data)
+        with pytest.raises(FileRefused) as refused:
+            scoring.score_file(settings, path, profile=case.profile, folder=None, machine="", out=None)
+        assert refused.value.reason == case.word, case.what
 
 
 @pytest.mark.parametrize(
