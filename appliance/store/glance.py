@@ -16,10 +16,15 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from appliance.errors import ApplianceError, SettingError, StoreAway
+from appliance.store.pauses import PART_DUE
 
 _INTERRUPTED = "SELECT FROM arrival WHERE cleared_at IS NULL"
-_PART_DUE = "SELECT FROM part WHERE state = 'waiting' AND next_try_at <= clock_timestamp()"
-_NOTICE_DUE = "SELECT FROM notice WHERE settled_at IS NULL AND due_at <= clock_timestamp()"
+_PART_DUE = f"SELECT FROM part WHERE {PART_DUE}"
+# Beyond two hours it was put off by a clock that ran ahead (appliance.store.notices.AHEAD).
+_NOTICE_DUE = (
+    "SELECT FROM notice WHERE settled_at IS NULL"
+    " AND (due_at <= clock_timestamp() OR due_at > clock_timestamp() + interval '2 hours')"
+)
 _SKIPPED = (
     "INSERT INTO run (kind, started_at, finished_at, outcome, why)"
     " SELECT %s, now, now, 'skipped', %s FROM clock_timestamp() AS now"

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import psycopg2.errors
-from sqlalchemy import Connection, Row, and_, case, exists, func, select, update
+from sqlalchemy import Connection, Row, and_, case, exists, func, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from appliance.errors import Conflict, NotFound
+from appliance.store import pauses
 from appliance.store import tables as t
 from appliance.store.journal import event
 from appliance.store.rows import Part
-
-FIRST_PAUSE_SECONDS = 60
-LONGEST_PAUSE_SECONDS = 3600
 
 _PART = (
     select(
@@ -30,9 +28,7 @@ _PART = (
 
 def waiting_parts(conn: Connection, limit: int) -> list[Part]:
     """Parts whose turn has come, oldest first."""
-    p = t.part.c
-    due = (p.state == "waiting", p.next_try_at <= func.clock_timestamp())
-    return [_part(row) for row in conn.execute(_PART.where(*due).order_by(p.id).limit(limit))]
+    return [_part(row) for row in conn.execute(_PART.where(text(pauses.PART_DUE)).order_by(t.part.c.id).limit(limit))]
 
 
 def failed_parts(conn: Connection, limit: int) -> list[Part]:
@@ -91,7 +87,7 @@ def part_failed(conn: Connection, part_id: int, error: str, tries_allowed: int) 
     """Count a failed try, in a transaction of its own. The part waits longer each time, and is given up in the end."""
     p = t.part.c
     tries = p.tries + 1
-    pause = func.least(FIRST_PAUSE_SECONDS * func.power(2, func.least(p.tries, 20)), LONGEST_PAUSE_SECONDS)
+    pause = func.least(pauses.FIRST_SECONDS * func.power(2, func.least(p.tries, 20)), pauses.LONGEST_SECONDS)
     found = conn.execute(
         update(t.part)
         .where(p.id == part_id, p.state == "waiting")

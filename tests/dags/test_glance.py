@@ -88,7 +88,7 @@ def test_a_part_is_work_when_its_turn_has_come(road: Road, mill: bytes) -> None:
     road.drop("milling", "a.csv", mill, "mill-1")
     road.ingest()
     assert glance.look_for_parts(road.settings).work
-    road.rows("UPDATE part SET next_try_at = clock_timestamp() + interval '1 hour' RETURNING id")
+    road.rows("UPDATE part SET tries = 1, next_try_at = clock_timestamp() + interval '50 minutes' RETURNING id")
     assert not glance.look_for_parts(road.settings).work
     road.rows("UPDATE part SET state = 'failed', next_try_at = clock_timestamp() RETURNING id")
     assert not glance.look_for_parts(road.settings).work
@@ -101,6 +101,9 @@ def test_a_message_that_is_due_is_seen_beside_the_work(road: Road) -> None:
     assert glance.look_for_parts(road.settings).alerts
     road.rows("UPDATE notice SET due_at = clock_timestamp() + interval '1 hour' RETURNING id")
     assert not glance.look_for_files(road.settings).alerts
+    # By a clock that ran ahead, and was set back.
+    road.rows("UPDATE notice SET due_at = clock_timestamp() + interval '10 years' RETURNING id")
+    assert glance.look_for_files(road.settings).alerts
     road.rows("UPDATE notice SET due_at = created_at, settled_at = clock_timestamp() RETURNING id")
     assert not glance.look_for_parts(road.settings).alerts
 

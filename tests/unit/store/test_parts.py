@@ -170,6 +170,18 @@ def test_a_failing_part_waits_longer_each_time_and_is_given_up(conn: Connection,
     assert accounts.violations(conn) == []
 
 
+@pytest.mark.parametrize("ahead", ["20 minutes", "10 years"])
+def test_a_clock_that_was_ahead_makes_no_part_wait(conn: Connection, plant: Plant, ahead: str) -> None:
+    """One that came meanwhile was never tried; one that failed meanwhile waits no longer than any other."""
+    made.ingested(conn, plant.profile_id, [10, 10, 10])
+    conn.execute(text("UPDATE part SET next_try_at = clock_timestamp() + CAST(:ahead AS interval)"), {"ahead": ahead})
+    assert part_ids(conn) == [1, 2, 3]
+    conn.execute(text("UPDATE part SET tries = 1 WHERE id = 2"))
+    assert part_ids(conn) == ([1, 2, 3] if ahead == "10 years" else [1, 3])
+    ledger.part_failed(conn, 3, "boom", 5)
+    assert 3 not in part_ids(conn)
+
+
 def test_the_pause_has_an_end(conn: Connection, plant: Plant) -> None:
     made.ingested(conn, plant.profile_id, [10])
     conn.execute(text("UPDATE part SET tries = 1000"))
