@@ -245,13 +245,9 @@ def _finish_interrupted(box: Box, seen: Mapping[Path, Look]) -> set[str]:
 
 
 def _is_original(look: Look, arrival: Arrival) -> bool:
+    # Not by its device: a disk may have another number after the box was switched on again.
     identity = look.identity
-    return (identity.device, identity.inode, identity.size, identity.mtime_ns) == (
-        arrival.device,
-        arrival.inode,
-        arrival.size,
-        arrival.mtime_ns,
-    )
+    return (identity.inode, identity.size, identity.mtime_ns) == (arrival.inode, arrival.size, arrival.mtime_ns)
 
 
 def _claim(connection: Connection, profile_id: int, claimed: Claimed, profile: Profile) -> Arrival:

@@ -76,9 +76,10 @@ def claim(
 ) -> Arrival:
     """Fix the arrival's id, file id, time and day, before work on it starts (so commit before it does).
 
-    The same file that was claimed before and not cleared is the same arrival: a pass that was killed goes on with it.
+    The same file that was claimed before and not cleared is the same arrival: a pass that was killed goes on with it. The
+    device does not tell, for a disk may have another number after the box was switched on again.
     """
-    key = "\0".join([storable(path), *map(str, (device, inode, mtime_ns, size, sha256))])
+    key = "\0".join([storable(path), *map(str, (inode, mtime_ns, size, sha256))])
     claim_hash = hashlib.sha256(key.encode()).hexdigest()
     # Looked for first, so that a pass that finds the same file again and again uses up no numbers.
     a = t.arrival.c

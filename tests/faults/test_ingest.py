@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from tests.faults import audit, scenes
 from tests.faults.boxes import Boxes, Start
-from tests.faults.campaign import Journey, Killer, number_of
+from tests.faults.campaign import Journey, Killer, finish, number_of, undisturbed
 from tests.faults.failures import Failer
 from tests.faults.runner import Runner
 
@@ -47,6 +48,23 @@ def test_the_pass_after_a_killed_one_is_killed_too(
         f"a pass after one killed {when}", one_file, "ingest", killed_before=number_of(calls, name, subject)
     )
     killer.demand_the_same(journey)
+
+
+@pytest.mark.parametrize("subject", ["INSERT INTO file", "UPDATE arrival SET cleared_at"])
+def test_a_disk_has_another_number_when_the_box_is_back(
+    runners: list[Runner], boxes: Boxes, one_file: Start, subject: str
+) -> None:
+    """The file is the one that was claimed, and neither abandoned nor a duplicate of itself."""
+    journey = Journey("", one_file, "ingest")
+    wanted = undisturbed(runners[0], boxes, journey)
+    with boxes.fresh(one_file) as box:
+        calls = runners[0].run("ingest", box.settings).made
+    with boxes.fresh(one_file) as box:
+        runners[0].run("ingest", box.settings, kill_at=number_of(calls, "sendto", subject))
+        box.quiet()
+        with box.looking() as connection:
+            connection.execute(text("UPDATE arrival SET device = device + 1"))
+        finish(runners[0], box, wanted)
 
 
 def test_the_original_is_taken_away_after_a_kill(runners: list[Runner], boxes: Boxes, one_file: Start) -> None:

@@ -84,7 +84,7 @@ arrival = Table(
     Column("inode", Numeric(20, 0), nullable=False),
     Column("sha256", Text, nullable=False),
     Column("contract_hash", Text, nullable=False),
-    Column("claim", Text, nullable=False, comment="SHA-256 over path, device, inode, mtime, size and content."),
+    Column("claim", Text, nullable=False, comment="SHA-256 over path, inode, mtime, size and content."),
     at("arrived_at", now=True),
     Column("day", Date, nullable=False, comment="UTC day of arrived_at: the folder that its files go to."),
     Column("state", Text, nullable=False, server_default="claimed"),
