@@ -31,8 +31,9 @@ class PowerFigures:
 
 @dataclass(slots=True)
 class Tables:
-    """Of all that a session tried: a table of the page each."""
+    """Of all that a session tried: a table of the page each. ``every``: of so many calls one was tried."""
 
+    every: int = 1
     kills: list[Figures] = field(default_factory=list)
     failures: list[Figures] = field(default_factory=list)
     power: PowerFigures | None = None
@@ -53,10 +54,11 @@ def publish(tables: Tables) -> None:
 
 
 def _sections(tables: Tables) -> Iterator[tuple[str, Sequence[str]]]:
-    if tables.kills:
+    # At each call, or the page keeps what it has.
+    if tables.kills and tables.every == 1:
         yield "kills", _kills(tables.kills)
     if tables.failures:
-        yield "failures", _failures(tables.failures)
+        yield "failures", _failures(tables.failures, tables.every)
     if tables.power is not None:
         yield "power cuts", _power(tables.power)
 
@@ -86,15 +88,15 @@ def _kills(found: Sequence[Figures]) -> list[str]:
     return [said, *_table(head, *rows)]
 
 
-def _failures(found: Sequence[Figures]) -> list[str]:
+def _failures(found: Sequence[Figures], every: int) -> list[str]:
     total = sum(len(one.kills) for one in found)
-    said = f"`make faults` {_when()}: {total:,} calls failed, and after none of them was a promise broken."
-    head = ["what was failed", "EIO", "ENOSPC", "of syncs", "failures", *_ROWS.values(), "violations"]
+    run = "`make faults`" if every == 1 else f"`make faults EVERY={every}`"
+    said = f"{run} {_when()}: {total:,} calls failed, and after none of them was a promise broken."
+    head = ["what failed", "calls that write", "syncs", "others", "failures", *_ROWS.values(), "violations"]
     rows = []
     for one in found:
-        said_by = [sum(call.subject.startswith(error) for call in one.kills) for error in ("EIO", "ENOSPC")]
-        syncs = sum(call.is_sync for call in one.kills)
-        counts = (*said_by, syncs, len(one.kills))
+        syncs, room = (sum(getattr(call, kind) for call in one.kills) for kind in ("is_sync", "takes_room"))
+        counts = (room - syncs, syncs, len(one.kills) - room, len(one.kills))
         rows.append([one.journey, *(f"{count:,}" for count in counts), *_counted(one.accounts), "0"])
     return [said, *_table(head, *rows)]
 
