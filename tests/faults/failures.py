@@ -20,16 +20,24 @@ ERRORS = (errno.EIO, errno.ENOSPC)
 
 
 class Failer:
-    """Keeps both cores busy with failures; of ``every`` that are due one is the last, the first of them by chance."""
+    """Keeps both cores busy with failures; of ``every`` that are due one is tried, which of them by chance, and of the syncs
+    one of ``syncs``."""
 
     def __init__(
-        self, runners: Sequence[Runner], boxes: Boxes, say: Say, figures: list[Figures], every: int = 1
+        self,
+        runners: Sequence[Runner],
+        boxes: Boxes,
+        say: Say,
+        figures: list[Figures],
+        every: int = 1,
+        syncs: int | None = None,
     ) -> None:
-        self._runners, self._boxes, self._say, self._figures, self._every = runners, boxes, say, figures, every
+        self._runners, self._boxes, self._say, self._figures = runners, boxes, say, figures
+        self._every, self._syncs = every, syncs or every
 
     def seldom(self) -> Failer:
-        """One of ten of these: for what calls hundreds of times by the programs that it starts, and takes seconds."""
-        return Failer(self._runners, self._boxes, self._say, self._figures, 10 * self._every)
+        """One of ten of these, but for syncs: for what calls hundreds of times by the programs that it starts."""
+        return Failer(self._runners, self._boxes, self._say, self._figures, 10 * self._every, self._syncs)
 
     def demand_the_same(self, journey: Journey) -> None:
         """Whatever fails, what the schedule does next leaves exactly what it leaves where nothing failed."""
@@ -49,10 +57,7 @@ class Failer:
         with journey.begun(self._runners[0], self._boxes) as box:
             whole = self._runners[0].run(journey.body, box.settings, **journey.arguments)
         assert whole.error == "", whole.message
-        on_files = [number for number, call in enumerate(whole.made, start=1) if not call.is_statement]
-        # Each with one error, by chance; in the long run with each.
-        due = [(number, error) for number in on_files for error in (ERRORS if LONG else [random.choice(ERRORS)])]
-        due = due[random.randrange(self._every) :: self._every]
+        due = self._due(whole.made)
         figures = Figures(journey.name, whole.made, accounts or {})
         left, lock = iter(due), threading.Lock()
 
@@ -76,6 +81,17 @@ class Failer:
         # A run whose threads took turns otherwise may not have come to a file at that number.
         assert len(figures.kills) > 0.8 * len(due), f"{len(figures.kills)} calls failed, {len(due)} were due"
         self._figures.append(figures)
+
+    def _due(self, calls: Sequence[Call]) -> list[tuple[int, int]]:
+        """Numbers of calls, and errors: each with one, by chance; in the long run with each."""
+        found = []
+        for syncs, every in ((False, self._every), (True, self._syncs)):
+            numbers = [
+                number for number, call in enumerate(calls, start=1) if not call.is_statement and call.is_sync == syncs
+            ]
+            each = [(number, error) for number in numbers for error in (ERRORS if LONG else [random.choice(ERRORS)])]
+            found += each[random.randrange(every) :: every]
+        return found
 
     def _failed(
         self, runner: Runner, journey: Journey, judge: Judge, number: int, error: int

@@ -168,7 +168,7 @@ def test_a_backup_is_killed_at_any_call(killing: Killer, filled: Start) -> None:
 
 
 def test_calls_of_a_backup_fail(failing: Failer, filled: Start) -> None:
-    failing.demand(Journey("a backup, at one call of ten", filled, "backup"), _judge_backup)
+    failing.demand(Journey("a backup, at its syncs and one call of ten", filled, "backup"), _judge_backup)
 
 
 def test_a_restore_is_killed_at_any_call(
