@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 LARGEST = 16 * 1024
 MEMORY_MIB = 1024
 SECONDS = 20  # of one file
+ROUND = 10_000  # in one process: what the fuzzer remembers grows
 
 
 def main() -> int:
@@ -37,46 +39,53 @@ def main() -> int:
 
 
 def run(folder: Path, files: int, seed: int, keep: Path) -> int:
-    corpus, told = folder / "corpus", folder / "verdicts.json"
-    corpus.mkdir()
-    keep.mkdir(parents=True, exist_ok=True)
-    command = [
-        *(sys.executable, "-m", "tests.fuzz.child", str(told), str(folder), str(files)),
-        *(f"-seed={seed}", f"-max_len={LARGEST}", f"-dict={folder / 'words'}"),
-        *(
-            f"-rss_limit_mb={MEMORY_MIB}",
-            f"-timeout={SECONDS}",
-            f"-artifact_prefix={keep}/",
-            "-print_final_stats=1",
-            str(corpus),
-        ),
-    ]
     from tests.fuzz import target
 
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    keep.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(target.seeds()):
         (corpus / f"seed-{number}").write_bytes(data)
     words = ("".join(f"\\x{byte:02x}" for byte in word) for word in target.WORDS)
     (folder / "words").write_text("".join(f'"{word}"\n' for word in words))
-    began = time.monotonic()
-    environment = {**os.environ, "RUST_BACKTRACE": "0", "POLARS_MAX_THREADS": "1"}
-    with (folder / "log").open("wb") as log:
-        ended = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode
-    verdicts = json.loads(told.read_text()) if told.exists() else {}
-    seconds, count = time.monotonic() - began, sum(verdicts.values())
-    said = (folder / "log").read_text(errors="replace")
-    peak = re.search(r"stat::peak_rss_mb:\s+(\d+)", said)
-    print(
-        f"{count:,} files from seed {seed} in {seconds:,.0f} s, each with a verdict; {peak[1] if peak else '?'} MiB at most."
-    )
-    for verdict, times in sorted(verdicts.items(), key=lambda item: -item[1]):
+
+    began, verdicts, most, wrong = time.monotonic(), Counter[str](), 0, ""
+    while (left := files - verdicts.total()) > 0 and not wrong:
+        count = min(left, ROUND)
+        found, mib, wrong = one_round(folder, corpus, count, seed + verdicts.total(), keep)
+        verdicts.update(found)
+        most = max(most, mib)
+    seconds = time.monotonic() - began
+    print(f"{verdicts.total():,} files from seed {seed} in {seconds:,.0f} s, each with a verdict; {most} MiB at most.")
+    for verdict, times in verdicts.most_common():
         print(f"  {verdict:18} {times:>9,}")
-    if ended or count < files:
-        print(f"It ended with {ended} after {count:,} of {files:,} files; the one at which it did is in {keep}.")
-        print("\n".join(said.splitlines()[-60:]))
+    if wrong:
+        print(f"The next file ended in none, or took too much; it is in {keep}.")
+        print("\n".join(wrong.splitlines()[-60:]))
         return 1
     if not any(keep.iterdir()):
         keep.rmdir()
     return 0
+
+
+def one_round(folder: Path, corpus: Path, files: int, seed: int, keep: Path) -> tuple[Counter[str], int, str]:
+    """Files in a process of their own, from what those before have found: their verdicts, memory in MiB, and what went
+    wrong."""
+    told, log = folder / "verdicts.json", folder / "log"
+    told.unlink(missing_ok=True)
+    command = [
+        *(sys.executable, "-m", "tests.fuzz.child", str(told), str(folder), str(files)),
+        *(f"-seed={seed}", f"-max_len={LARGEST}", f"-dict={folder / 'words'}", f"-rss_limit_mb={MEMORY_MIB}"),
+        *(f"-timeout={SECONDS}", f"-artifact_prefix={keep}/", "-print_final_stats=1", str(corpus)),
+    ]
+    environment = {**os.environ, "RUST_BACKTRACE": "0", "POLARS_MAX_THREADS": "1"}
+    with log.open("wb") as output:
+        ended = subprocess.run(command, stdout=output, stderr=output, env=environment, check=False).returncode
+    said = log.read_text(errors="replace")
+    peak = re.search(r"stat::peak_rss_mb:\s+(\d+)", said)
+    found = Counter[str](json.loads(told.read_text()) if told.exists() else {})
+    went_well = ended == 0 and found.total() == files
+    return found, int(peak[1]) if peak else 0, "" if went_well else said or f"It ended with {ended}."
 
 
 if __name__ == "__main__":
