@@ -26,6 +26,8 @@ from tests.faults.runner import Runner
 _RUNNERS = 2
 # A kill at each call, or at one of so many (``make faults EVERY=3``).
 EVERY = int(os.environ.get("APPLIANCE_FAULTS_EVERY") or "1")
+# The same for failures; where not all are tried, a change waits for half as many.
+FAILURES_EVERY = EVERY if EVERY == 1 else 2 * EVERY
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def killer(runners: list[Runner], boxes: Boxes, say: Say, figures: list[Figures]
 
 @pytest.fixture
 def failer(runners: list[Runner], boxes: Boxes, say: Say, tables: Tables) -> Failer:
-    return Failer(runners, boxes, say, tables.failures, EVERY)
+    return Failer(runners, boxes, say, tables.failures, FAILURES_EVERY)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from appliance.store import dump, refill
 from tests.conftest import Cluster
 from tests.faults.boxes import Box, Boxes, Start
 from tests.faults.campaign import Figures, Journey, Killer, Say
-from tests.faults.conftest import EVERY
+from tests.faults.conftest import EVERY, FAILURES_EVERY
 from tests.faults.failures import Failer
 from tests.faults.figures import Tables
 from tests.faults.runner import Ended, Runner
@@ -118,7 +118,7 @@ def killing(runners: list[Runner], boxes: Boxes, embedded_cluster: Cluster, say:
 
 @pytest.fixture
 def failing(runners: list[Runner], boxes: Boxes, embedded_cluster: Cluster, say: Say, tables: Tables) -> Failer:
-    return Failer(runners, BackedBoxes(boxes, embedded_cluster), say, tables.failures, EVERY).seldom()
+    return Failer(runners, BackedBoxes(boxes, embedded_cluster), say, tables.failures, FAILURES_EVERY).seldom()
 
 
 def _next_second() -> None:

@@ -19,7 +19,7 @@ from appliance.store import engine as engines
 from tests.faults import audit
 from tests.faults.boxes import Box, Boxes, Start
 from tests.faults.campaign import Figures, Journey, Judge, Killer, Say
-from tests.faults.conftest import EVERY
+from tests.faults.conftest import EVERY, FAILURES_EVERY
 from tests.faults.failures import Failer
 from tests.faults.figures import Tables
 from tests.faults.runner import Ended, Runner
@@ -152,7 +152,7 @@ def test_a_pass_is_killed_at_any_call(
 def test_calls_of_a_pass_fail(
     runners: list[Runner], boxes: Boxes, filled: Start, store: Store, judge: Judge, say: Say, tables: Tables
 ) -> None:
-    failer = Failer(runners, CopyingBoxes(boxes, store), say, tables.failures, EVERY)
+    failer = Failer(runners, CopyingBoxes(boxes, store), say, tables.failures, FAILURES_EVERY)
     failer.demand(Journey("a pass that copies to S3", filled, "sync"), judge)
 
 
