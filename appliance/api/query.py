@@ -34,6 +34,8 @@ Moment = Annotated[
 
 def refuse_unknown(request: Request) -> None:
     """RequestError for a parameter that the address does not know: a typo in a filter must not widen it unseen."""
+    if not request.query_params:
+        return
     known = _known(request.scope["route"])
     given = [name for name, _ in request.query_params.multi_items()]
     for name in given:

@@ -126,7 +126,8 @@ class Api:
         return Principal(found.id, found.name, found.role, found.source, found.expires_at)
 
 
-def _api(request: Request) -> Api:
+# Async, as all that each request depends on and that waits for nothing: else it goes by a thread and back.
+async def _api(request: Request) -> Api:
     api: Api = request.app.state.api
     return api
 

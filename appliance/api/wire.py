@@ -29,7 +29,7 @@ _TYPES: Mapping[Format, str] = {"json": JSON, "csv": f"{CSV}; charset=utf-8", "p
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a request to predict says beside its body; ``digest`` is over all of it, the body too."""
+    """What a request to predict says beside its body; ``digest`` is over all of it, the body too, where it has a key."""
 
     profile: str | None
     machine: str | None

@@ -30,7 +30,7 @@ class PartFailed(RequestError):
     code = "part_failed"
 
 
-def _scheduler(who: Annotated[Principal, Depends(Needs("operator"))]) -> Principal:
+async def _scheduler(who: Annotated[Principal, Depends(Needs("operator"))]) -> Principal:
     """Files are predicted by the schedule: what others ask for counts as another source."""
     if who.source != "scheduled" and not who.outranks("admin"):
         raise Forbidden(

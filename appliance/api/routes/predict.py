@@ -69,7 +69,7 @@ async def predict(
     # Before its body is read: what waits in memory is what the limit is about.
     async with api.large if size is None or size > _SMALL else nullcontext():
         body = await request.body()
-        digest = wire.digest((profile, machine, time, format_, accept), body)
+        digest = "" if idempotency_key is None else wire.digest((profile, machine, time, format_, accept), body)
         ask = Ask(profile, machine, time, format_, accept, idempotency_key, digest, store)
         answer = await request.app.state.together.submit(who, ask, body)
     response = Response(answer.content, media_type=wire.media_type(answer.format))

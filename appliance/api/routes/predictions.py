@@ -26,7 +26,7 @@ router = APIRouter(tags=["predictions"])
 _BY_HOUR = timedelta(days=3)
 
 
-def _wanted(
+async def _wanted(
     api: State,
     profile: ProfileName = None,
     from_: Annotated[Moment, Query(alias="from")] = None,
