@@ -431,7 +431,7 @@ def test_without_a_database_nothing_is_claimed_to_be_stored(
     assert operator.get("/whoami").status_code == 200
     name = dsn.rpartition("/")[2].partition("?")[0]
     cluster.sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-    cluster.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    cluster.sql(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
     try:
         response = operator.post("/predict", params=MILL, json={"rows": [ROW]})
         assert_problem(response, 503, "store_away")

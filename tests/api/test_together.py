@@ -167,7 +167,7 @@ def test_the_database_is_away_for_all(
     held.under_way.clear()
     name = dsn.rpartition("/")[2].partition("?")[0]
     cluster.sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-    cluster.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    cluster.sql(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
     try:
         answers = held.gather(ask(operator, {"rows": [SOUND]}), [ask(operator, {"rows": [SOUND]})] * 5)
     finally:

@@ -80,7 +80,7 @@ def test_a_new_connection_may_lead_to_another_database(engine: Engine, plant: ma
     _asked(engine, ["M-1"])
     assert _asked(engine, ["M-1"])[1] == 0
     cluster.sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         f" WHERE datname = '{engine.url.database}' AND pid <> pg_backend_pid()"
     )
     assert _asked(engine, ["M-1"])[1] > 0

@@ -126,7 +126,7 @@ def test_every_view_says_what_it_is(reader: Session) -> None:
         "ALTER ROLE grafana SUPERUSER",
         "GRANT SELECT ON report.metric TO PUBLIC",
         "ALTER SYSTEM SET work_mem = '1GB'",
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'plain'",
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'plain'",
         "VACUUM public.metric",
     ],
 )
