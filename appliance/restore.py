@@ -32,6 +32,7 @@ from appliance.settings import Settings
 from appliance.store import dump, migrations, principals, refill, revision
 from appliance.store import engine as engines
 from appliance.store import room as store_room
+from appliance.store.engine import Connection
 from appliance.store.rows import Role, Source
 
 _MIB = 1 << 20
@@ -185,33 +186,35 @@ def _fill(settings: Settings, file: Path, name: str, held: dump.Snapshot) -> Non
             refill.rights(admin, name)
 
 
-def _adopt_token(settings: Settings, name: str) -> None:
-    """Without the secrets of the backup the box keeps the token of its schedule, which the tables know nothing of."""
-    if settings.api_token is None:
-        return
-    with refill.administrator(settings.require_dsn()) as admin:
-        engine = engines.connect(dump.beside(admin, name + refill.NEW), "appliance-restore", 1)
-        try:
-            with engines.transaction(engine) as connection:
-                principals.adopt_token(connection, settings.api_token.get_secret_value(), *_SCHEDULE)
-        finally:
-            engine.dispose()
-
-
-def _let_go(settings: Settings, name: str) -> list[str]:
-    """Rows of files come with no backup: where this disk has them not, those in the bucket count as let go of."""
+@contextmanager
+def _beside(settings: Settings, name: str) -> Iterator[Connection]:
+    """A transaction in the database that is being filled beside the one of that name."""
     with refill.administrator(settings.require_dsn()) as admin:
         engine = engines.connect(dump.beside(admin, name + refill.NEW), "appliance-restore", 1)
     try:
         with engines.transaction(engine) as connection:
-            gone = [
-                number
-                for number, paths in store_room.rows_here(connection)
-                if not all((settings.data_dir / path).is_file() for path in paths)
-            ]
-            evicted = len(store_room.evict(connection, gone))
+            yield connection
     finally:
         engine.dispose()
+
+
+def _adopt_token(settings: Settings, name: str) -> None:
+    """Without the secrets of the backup the box keeps the token of its schedule, which the tables know nothing of."""
+    if settings.api_token is None:
+        return
+    with _beside(settings, name) as connection:
+        principals.adopt_token(connection, settings.api_token.get_secret_value(), *_SCHEDULE)
+
+
+def _let_go(settings: Settings, name: str) -> list[str]:
+    """Rows of files come with no backup: where this disk has them not, those in the bucket count as let go of."""
+    with _beside(settings, name) as connection:
+        gone = [
+            number
+            for number, paths in store_room.rows_here(connection)
+            if not all((settings.data_dir / path).is_file() for path in paths)
+        ]
+        evicted = len(store_room.evict(connection, gone))
     notes = []
     if evicted:
         notes.append(f"Rows of {_files(evicted)} are not on this disk; the bucket has them.")
