@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from appliance import contract
 from appliance.batches import Batch
 from appliance.profile import ROW, Column, Profile
 
@@ -21,6 +22,8 @@ UNKNOWN_NAMED = 20  # unknown keys that are told apart in one request
 _SHOWN = 200  # characters of a wrong value that are kept to be shown
 _WRONG = object()
 _EXACT = 2**53
+# Rules of the contract that a quick look judges. Where a column has another, the close one decides.
+_JUDGED = frozenset(("not_null", "not_finite", "range", "category"))
 
 
 def rows_to_batch(rows: Sequence[Mapping[str, object]], profile: Profile) -> Batch:
@@ -68,6 +71,8 @@ def sound(rows: Sequence[Mapping[str, object]], profile: Profile) -> pl.DataFram
         return None
     present = [column for column in profile.columns if column.name in keys]
     if len(present) != len(keys) or any(c.required and c.name not in keys for c in profile.columns):
+        return None
+    if any(rule.name not in _JUDGED for rule in contract.rules(profile, [column.name for column in present])):
         return None
     cells = [pl.Series(ROW, np.arange(1, len(rows) + 1, dtype=np.int64))]
     for column in present:

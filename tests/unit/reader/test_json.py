@@ -153,6 +153,12 @@ def test_what_is_not_plainly_sound_is_looked_at(change: dict[str, Any]) -> None:
     assert _both([SOUND, SOUND | change])[0] is None
 
 
+def test_a_rule_that_a_quick_look_does_not_know_is_left_to_the_close_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sound([SOUND], MILL) is not None
+    monkeypatch.setattr("appliance.jsonrows._JUDGED", frozenset(("not_null", "not_finite", "category")))
+    assert sound([SOUND], MILL) is None
+
+
 def test_a_row_that_does_not_say_its_machine_is_looked_at() -> None:
     typed = sound([SOUND], MILL)
     assert typed is not None
