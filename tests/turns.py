@@ -14,6 +14,7 @@ TOGETHER = ("tests/airflow/", "tests/dags/", "tests/ui/browser/")
 # Longest first; all others in the order of their names.
 FIRST = (
     "tests/box/test_playbook.py",
+    "tests/box/test_outages.py",
     "tests/box/test_killed_run.py",
     "tests/demo/",
     *TOGETHER,

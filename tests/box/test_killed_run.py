@@ -11,7 +11,7 @@ from tests.box import lan, made
 from tests.box.box import Box
 from tests.box.disk import Image
 from tests.box.playbook import Playbook
-from tests.box.test_playbook import SEED
+from tests.box.test_outages import SEED
 
 pytestmark = pytest.mark.box
 
