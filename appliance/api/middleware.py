@@ -113,7 +113,8 @@ def _limited(receive: Receive, limit: int) -> Receive:
         if complete:  # what comes now is the end of the connection, for which one may wait
             return await receive()
         try:
-            message = await asyncio.wait_for(receive(), _SILENCE_SECONDS)
+            async with asyncio.timeout(_SILENCE_SECONDS):
+                message = await receive()
         except TimeoutError:
             raise problems.BodyTooSlow from None
         if message["type"] == "http.request":

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from fastapi.concurrency import run_in_threadpool
 
-from appliance.api import bodies
+from appliance.api import bodies, plain
 from appliance.api.auth import Principal
 from appliance.api.state import Api
 from appliance.api.submit import Answer, Asked, Result, submit, submit_together
@@ -25,7 +25,6 @@ from appliance.serving import Served
 from appliance.store.rows import Source
 
 # A larger one keeps the others waiting for longer than it saves them.
-_SMALL_BYTES = 64 * 1024
 _SMALL_ROWS = 128
 _MOST_REQUESTS = 64
 
@@ -71,7 +70,7 @@ class Together:
 
     async def submit(self, who: Principal, ask: Ask, body: bytes) -> Answer:
         line = asked = None
-        if ask.format == ask.accept == "json" and len(body) <= _SMALL_BYTES:
+        if ask.format == ask.accept == "json" and len(body) <= plain.MOST_BYTES:
             line, asked = self._place(who, ask, body)
         result: Result = None
         if line is not None and asked is not None:
