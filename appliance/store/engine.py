@@ -23,7 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from appliance.errors import Conflict, SettingError, StoreAway
 from appliance.store import known
 
-__all__ = ["Connection", "Engine", "connect", "ping", "storable", "to_json", "transaction", "unlock"]
+__all__ = ["Connection", "Engine", "connect", "cursor", "ping", "storable", "to_json", "transaction", "unlock"]
 
 # Longer than a part of 100,000 rows takes on a small box, shorter than anybody waits for an answer.
 STATEMENT_TIMEOUT = "120s"
@@ -133,6 +133,22 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     finally:
         with suppress(SQLAlchemyError, psycopg2.Error):
             connection.close()
+
+
+@contextmanager
+def cursor(connection: Connection) -> Iterator[psycopg2.extensions.cursor]:
+    """The driver's own cursor, in the transaction of ``connection``.
+
+    For the few statements of every prediction: SQLAlchemy takes longer to put one together than PostgreSQL to do it. Errors
+    are those of the driver; :func:`transaction` translates them alike.
+    """
+    if not connection.in_transaction():
+        connection.begin()
+    made = cast(psycopg2.extensions.cursor, connection.connection.cursor())
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def unlock(connection: Connection, lock: int) -> None:

@@ -1,13 +1,14 @@
+# ruff: noqa: S608  (statements are put together from names of our own; values are bound)
 """What predicts and what is predicted: profiles, machines, models, and the state of each machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
+from psycopg2.extras import execute_values
 from sqlalchemy import Connection, Row, func, select, update
-from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from appliance.errors import NotFound
@@ -15,8 +16,18 @@ from appliance.names import is_demo
 from appliance.profile import Profile
 from appliance.store import known
 from appliance.store import tables as t
-from appliance.store.engine import storable
+from appliance.store.engine import cursor, storable, to_json
 from appliance.store.rows import MachineState
+
+_STATE = [field.name for field in fields(MachineState)]
+_LATER = _STATE[2:]  # all but the machine and its recent rows, which are JSON
+_LOCK_STATES = (
+    f"SELECT {', '.join(_STATE)} FROM machine_state WHERE machine_id = ANY(%s) ORDER BY machine_id FOR UPDATE"
+)
+_SAVE_STATES = (
+    f"INSERT INTO machine_state ({', '.join(_STATE)}) VALUES %s ON CONFLICT (machine_id) DO UPDATE SET"
+    f" {', '.join(f'{name} = excluded.{name}' for name in _STATE[1:])}"
+)
 
 
 def ensure_profile(conn: Connection, profile: Profile) -> int:
@@ -131,12 +142,11 @@ def lock_states(conn: Connection, machine_ids: Iterable[int]) -> dict[int, Machi
     wanted = sorted(set(machine_ids))
     if not wanted:
         return {}
-    s = t.machine_state.c
-    query = select(t.machine_state).where(s.machine_id.in_(wanted)).order_by(s.machine_id).with_for_update()
     if all(known.get(conn, ("state", machine_id)) for machine_id in wanted):
-        locked = {row.machine_id: _state(row) for row in conn.execute(query)}
+        locked = _locked(conn, wanted)
         if len(locked) == len(wanted):
             return locked
+    s = t.machine_state.c
     # Made and locked in the order of ids: two that share machines wait, and never for each other.
     missing = [{"machine_id": machine_id} for machine_id in wanted]
     existing = set(conn.execute(select(s.machine_id).where(s.machine_id.in_(wanted))).scalars())
@@ -144,7 +154,14 @@ def lock_states(conn: Connection, machine_ids: Iterable[int]) -> dict[int, Machi
         conn.execute(upsert(t.machine_state).values(missing).on_conflict_do_nothing())
     for machine_id in wanted:
         known.learn(conn, ("state", machine_id), True)
-    return {row.machine_id: _state(row) for row in conn.execute(query)}
+    return _locked(conn, wanted)
+
+
+def _locked(conn: Connection, machine_ids: list[int]) -> dict[int, MachineState]:
+    with cursor(conn) as asked:
+        asked.execute(_LOCK_STATES, (machine_ids,))
+        states = [MachineState(*row) for row in asked.fetchall()]
+    return {state.machine_id: state for state in states}
 
 
 def read_states(conn: Connection, machine_ids: Iterable[int]) -> dict[int, MachineState]:
@@ -156,22 +173,11 @@ def read_states(conn: Connection, machine_ids: Iterable[int]) -> dict[int, Machi
 
 def save_states(conn: Connection, states: Iterable[MachineState]) -> None:
     """Write back what :func:`lock_states` gave."""
-    changed = [asdict(state) for state in states]
+    changed = [(s.machine_id, to_json(s.recent), *(getattr(s, name) for name in _LATER)) for s in states]
     if not changed:
         return
-    conn.execute(_SAVE_STATES, changed)
-
-
-def _save_states() -> Insert:
-    """Made once: SQLAlchemy takes longer to put it together than PostgreSQL to do it."""
-    statement = upsert(t.machine_state)
-    columns = [f.name for f in fields(MachineState) if f.name != "machine_id"]
-    return statement.on_conflict_do_update(
-        index_elements=["machine_id"], set_={name: statement.excluded[name] for name in columns}
-    )
-
-
-_SAVE_STATES = _save_states()
+    with cursor(conn) as told:
+        execute_values(told, _SAVE_STATES, changed)
 
 
 def _model_id(conn: Connection, profile_id: int, version: str) -> int | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
 from appliance.store import known
+from appliance.store.engine import cursor
 from appliance.store.rows import SOURCES, Batch
 from appliance.store.tables import prediction
 
@@ -21,7 +24,7 @@ BUCKET_BITS = 12
 # Advisory locks: this one, and 7_165_002 in the function of the database that gives ids.
 _PARTITION_LOCK = 7_165_003
 
-_RESERVE = text("SELECT last, now FROM reserve_prediction_ids(:many)")
+_RESERVE = "SELECT last, now FROM reserve_prediction_ids(%s)"
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
@@ -41,12 +44,9 @@ def write_predictions(conn: Connection, batch: Batch, predicted_at: datetime | N
     ensure_partition(conn, now)
     columns = ", ".join(f'"{column.name}"' for column in prediction.columns)
     stream = _Stream(_binary(batch, first_id, now))
-    cursor = conn.connection.cursor()
-    try:
+    with cursor(conn) as told:
         # Rows of one instant lie in one partition: named here, PostgreSQL need not look for it row by row.
-        cursor.copy_expert(f"COPY {partition_of(now)} ({columns}) FROM STDIN (FORMAT binary)", stream, size=1 << 20)
-    finally:
-        cursor.close()
+        told.copy_expert(f"COPY {partition_of(now)} ({columns}) FROM STDIN (FORMAT binary)", stream, size=1 << 20)
     _remember_hour(conn, first_id, first_id + len(batch) - 1, now)
     return first_id, now
 
@@ -56,7 +56,9 @@ def reserve_ids(conn: Connection, n: int) -> tuple[int, datetime]:
 
     What is reserved and not used is a gap. The lock is gone when this returns, or when the connection dies.
     """
-    last, now = conn.execute(_RESERVE, {"many": n}).one()
+    with cursor(conn) as asked:
+        asked.execute(_RESERVE, (n,))
+        ((last, now),) = asked.fetchall()
     return last - n + 1, now
 
 
@@ -137,7 +139,7 @@ def _check(batch: Batch) -> None:
         raise ValueError("a time of reading is missing")
 
 
-def _record_type(batch: Batch) -> np.dtype[np.void]:
+def _record_type(features: int, modes: int, of_file: bool, numbered: bool) -> np.dtype[np.void]:
     """One row of PostgreSQL's binary COPY: each value behind its length, all big-endian."""
     fields: list[tuple[str, object]] = [("fields", ">i2")]
 
@@ -155,8 +157,8 @@ def _record_type(batch: Batch) -> np.dtype[np.void]:
     value("id", ">i8")
     value("predicted_at", ">i8")
     value("read_at", ">i8")
-    value("file_id", ">i8") if batch.file_id is not None else fields.append(("file_id_bytes", ">i4"))
-    value("row", ">i4") if batch.rows is not None else fields.append(("row_bytes", ">i4"))
+    value("file_id", ">i8") if of_file else fields.append(("file_id_bytes", ">i4"))
+    value("row", ">i4") if numbered else fields.append(("row_bytes", ">i4"))
     value("machine_id", ">i4")
     value("model_id", ">i4")
     value("probability", ">f4")
@@ -164,15 +166,14 @@ def _record_type(batch: Batch) -> np.dtype[np.void]:
     value("source", ">i2")
     value("flags", ">i2")
     value("failing", "i1")
-    array("features", batch.features.shape[1])
-    array("modes", batch.modes.shape[1])
+    array("features", features)
+    array("modes", modes)
     return np.dtype(fields)
 
 
 def _binary(batch: Batch, first_id: int, now: datetime) -> Iterator[memoryview]:
     yield memoryview(_HEADER)
-    kind = _record_type(batch)
-    records = _blank(kind, min(CHUNK_ROWS, len(batch)), batch)
+    records = _blank(min(CHUNK_ROWS, len(batch)), batch)
     records["predicted_at"] = _microseconds(np.array(now.astimezone(UTC).replace(tzinfo=None), "datetime64[us]"))
     for start in range(0, len(batch), CHUNK_ROWS):
         part = slice(start, min(start + CHUNK_ROWS, len(batch)))
@@ -193,22 +194,30 @@ def _binary(batch: Batch, first_id: int, now: datetime) -> Iterator[memoryview]:
     yield memoryview(_TRAILER)
 
 
-def _blank(kind: np.dtype[np.void], rows: int, batch: Batch) -> NDArray[np.void]:
-    """Records with all that is the same in every row of the batch."""
-    records = np.zeros(rows, dtype=kind)
+@lru_cache(maxsize=64)
+def _frame(features: int, modes: int, of_file: bool, numbered: bool) -> NDArray[np.void]:
+    """A record, shape (1,), with all lengths and no values."""
+    record = np.zeros(1, dtype=(kind := _record_type(features, modes, of_file, numbered)))
     names = [column.name for column in prediction.columns]
-    records["fields"] = len(names)
+    record["fields"] = len(names)
     for name in names:
         belonging = {name, f"{name}_head", f"{name}_shape"}.intersection(kind.names or ())
         width = sum(kind[part].itemsize for part in belonging)
-        records[f"{name}_bytes"] = width or -1  # -1 is NULL
-    for name, width in (("features", batch.features.shape[1]), ("modes", batch.modes.shape[1])):
-        records[f"{name}_head"]["dimensions"] = 1 if width else 0
-        records[f"{name}_head"]["type"] = _FLOAT4
+        record[f"{name}_bytes"] = width or -1  # -1 is NULL
+    for name, width in (("features", features), ("modes", modes)):
+        record[f"{name}_head"]["dimensions"] = 1 if width else 0
+        record[f"{name}_head"]["type"] = _FLOAT4
         if width:
-            records[f"{name}_shape"]["length"] = width
-            records[f"{name}_shape"]["lower"] = 1
-            records[name]["bytes"] = 4
+            record[f"{name}_shape"]["length"] = width
+            record[f"{name}_shape"]["lower"] = 1
+            record[name]["bytes"] = 4
+    return record
+
+
+def _blank(rows: int, batch: Batch) -> NDArray[np.void]:
+    """Records with all that is the same in every row of the batch."""
+    shape = batch.features.shape[1], batch.modes.shape[1], batch.file_id is not None, batch.rows is not None
+    records = np.repeat(_frame(*shape), rows)
     records["model_id"] = batch.model_id
     records["profile_id"] = batch.profile_id
     records["source"] = SOURCES[batch.source]
@@ -223,14 +232,14 @@ def _microseconds(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
     return counted
 
 
-class _Stream:
+class _Stream(io.BufferedIOBase):
     """The file that COPY reads: a join of buffers, cut as asked for."""
 
     def __init__(self, buffers: Iterator[memoryview]) -> None:
         self._buffers = buffers
         self._rest = memoryview(b"")
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         if not self._rest:
             # The buffer before may be written over from here on.
             self._rest = next(self._buffers, memoryview(b""))
