@@ -14,7 +14,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from appliance import checks
+from appliance import checks, heap
 from appliance.api.auth import Gate, Principal
 from appliance.api.door import Door
 from appliance.api.metrics import Metrics
@@ -75,6 +75,7 @@ class Api:
             self._unknown_to_store.update(changed)
             for name in changed:
                 log.info("%s is served by %s", name, versions[name])
+            heap.give_back()
         if self._unknown_to_store:
             self._tell_store()
 
