@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from appliance import contract
 from appliance.batches import Batch
+from appliance.memo import once
 from appliance.profile import ROW, Column, Profile
 
 UNKNOWN_NAMED = 20  # unknown keys that are told apart in one request
@@ -67,12 +68,10 @@ def sound(rows: Sequence[Mapping[str, object]], profile: Profile) -> pl.DataFram
     look. Nearly every request is such, and to go by text cells costs ten times as much.
     """
     keys = rows[0].keys()
-    if any(row.keys() != keys for row in rows):
+    if not keys <= _names(profile) or any(row.keys() != keys for row in rows):
         return None
-    present = [column for column in profile.columns if column.name in keys]
-    if len(present) != len(keys) or any(c.required and c.name not in keys for c in profile.columns):
-        return None
-    if any(rule.name not in _JUDGED for rule in contract.rules(profile, [column.name for column in present])):
+    present = _plain_columns(profile, tuple(keys))
+    if present is None:
         return None
     cells = [pl.Series(ROW, np.arange(1, len(rows) + 1, dtype=np.int64))]
     for column in present:
@@ -81,6 +80,21 @@ def sound(rows: Sequence[Mapping[str, object]], profile: Profile) -> pl.DataFram
             return None
         cells.append(typed)
     return pl.DataFrame(cells)
+
+
+@once
+def _names(profile: Profile) -> frozenset[str]:
+    return frozenset(column.name for column in profile.columns)
+
+
+@once
+def _plain_columns(profile: Profile, keys: Sequence[str]) -> Sequence[Column] | None:
+    """The columns of rows with those keys, all known; None where one is missing, or a rule needs the close look."""
+    present = [column for column in profile.columns if column.name in keys]
+    if any(column.required and column not in present for column in profile.columns):
+        return None
+    judged = all(rule.name in _JUDGED for rule in contract.rules(profile, [column.name for column in present]))
+    return present if judged else None
 
 
 def _sound(column: Column, values: list[object]) -> pl.Series | None:

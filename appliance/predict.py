@@ -99,7 +99,7 @@ def predict_rows(
     scores = found.scores
     if moves and not profile.history_rows:
         states = _states(connection, named, moves)
-    read_at = frame[TIME].to_physical().to_numpy().astype("datetime64[us]")
+    read_at = frame[TIME].cast(pl.Int64).to_numpy().astype("datetime64[us]")
     late = _late(machine_ids, read_at, states)
     flags = (late * LATE | found.flags).astype(np.int16)
     batch = Batch(
@@ -277,8 +277,8 @@ def _recent(
 ) -> list[dict[str, Any]]:
     """The last rows of a machine: as many as windows need, and at least the last reading, which forms start from."""
     keep = max(profile.history_rows, 1)
-    names = [column.name for column in profile.with_role("reading") if column.name in frame.columns]
-    new = frame.select(TIME, *names)[rows[-keep:].tolist()].to_dicts()
+    columns = [frame[TIME], *(frame[c.name] for c in profile.with_role("reading") if c.name in frame.columns)]
+    new = [{column.name: column[row] for column in columns} for row in rows[-keep:].tolist()]
     for row in new:
         row[TIME] = row[TIME].isoformat()
     # Late rows come in between; ties keep the order in which they came. ISO texts of one zone sort as their times.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from appliance.spreadsheet import MEND, REASONS
 
 EXAMPLES = 5
 EXAMPLE_LENGTH = 60
+_EPOCH, _MICROSECOND = datetime.fromtimestamp(0, UTC), timedelta(microseconds=1)
 EXTRA_NAMED = 20  # unknown columns that are named one by one
 
 Mask = NDArray[np.bool_]
@@ -255,8 +256,16 @@ class Checker:
 def _own(typed: pl.DataFrame, name: str, kind: pl.DataType, column: str | None, value: object) -> pl.Series:
     """A column of ours: what stands in the file's column that is named, or the value where none is."""
     if column is None or column not in typed.columns:
-        return pl.Series(name, [value if column is None else None], dtype=kind).new_from_index(0, typed.height)
+        given = value if column is None else None
+        made = moments(name, [given]) if isinstance(given, datetime) else pl.Series(name, [given], dtype=kind)
+        return made.new_from_index(0, typed.height)
     return typed[column].alias(name).cast(kind)
+
+
+def moments(name: str, values: Sequence[datetime]) -> pl.Series:
+    """Times as a column in UTC, to the microsecond. Given as they are, Polars takes ten times as long for a single one."""
+    since = [(value - _EPOCH) // _MICROSECOND for value in values]
+    return pl.Series(name, since, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
 
 
 @once

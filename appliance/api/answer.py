@@ -90,7 +90,8 @@ def _predictions(profile: Profile, done: Scored) -> Iterator[dict[str, Any]]:
 
 def _reasons(profile: Profile, done: Scored) -> Iterator[dict[str, Any]]:
     """Readings and derived features of each failing row, in order."""
-    return done.frame.filter(pl.Series(done.scores.failing)).iter_rows(named=True)
+    for at in np.flatnonzero(done.scores.failing).tolist():
+        yield done.frame.row(at, named=True)
 
 
 def _table(profile: Profile, done: Scored, rows: Rows) -> pl.DataFrame:

@@ -144,7 +144,7 @@ def _of_each(
         machines = pl.Series(MACHINE, [question.machine for question in questions], dtype=pl.String)
         own.append(pl.lit(machines.gather(whose)).alias(MACHINE))
     if profile.time.from_ == "arrival":
-        times = pl.Series(TIME, [question.arrival for question in questions], dtype=good.schema[TIME])
+        times = quality.moments(TIME, [question.arrival for question in questions])
         own.append(pl.lit(times.gather(whose)).alias(TIME))
     good = good.with_columns(own)
     offsets = np.cumsum(counts) - counts
