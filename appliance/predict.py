@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from appliance import alarms, drift_count, features, scored
+from appliance.ahead import Ahead, work_out
 from appliance.outputs import read_part
 from appliance.profile import MACHINE, ROW, TIME, Profile
 from appliance.reasons import reason
@@ -53,14 +54,25 @@ class PartDone:
     already: bool
 
 
-def predict_part(connection: Connection, models: Models, part_id: int, settings: Settings) -> PartDone:
-    """Score one waiting part and mark it; Conflict where another holds it. A part is never scored twice."""
+def predict_part(
+    connection: Connection, models: Models, part_id: int, settings: Settings, ahead: Ahead | None = None
+) -> PartDone:
+    """Score one waiting part and mark it; Conflict where another holds it. A part is never scored twice.
+
+    ``ahead`` works at the next part of its file while this one is stored.
+    """
     part = parts.lock_part(connection, part_id)
     if part.state == "predicted":
         return PartDone(part_id, part.rows, 0, already=True)
     served = models.get(part.profile)
-    frame = read_part(settings.data_dir / part.good_path, part.start, part.rows)
-    done = predict_rows(connection, served, frame, "scheduled", settings, file_id=part.file_id)
+    found: Scored | None = None
+    if served.profile.history_rows:
+        frame = read_part(settings.data_dir / part.good_path, part.start, part.rows)
+    else:
+        frame, found = (ahead and ahead.take(served, part_id)) or work_out(served, part, settings)
+    if ahead is not None and (following := parts.following(connection, part)) is not None:
+        ahead.begin(served, following, settings)
+    done = predict_rows(connection, served, frame, "scheduled", settings, file_id=part.file_id, found=found)
     failing = int(done.scores.failing.sum())
     last_id = done.first_id + part.rows - 1
     parts.part_predicted(connection, part_id, part.rows, failing, done.model_id, done.first_id, last_id)
@@ -76,10 +88,12 @@ def predict_rows(
     *,
     file_id: int | None = None,
     before: pl.DataFrame | None = None,
+    found: Scored | None = None,
 ) -> Predicted:
     """Score rows that passed the contract and store them with the features used.
 
-    ``before``: earlier rows of the same file, for windows, as :func:`appliance.features.carried` gives them.
+    ``before``: earlier rows of the same file, for windows, as :func:`appliance.features.carried` gives them. ``found``: the
+    scores of these rows, where they are known already.
 
     ``frame`` is of the shape that :mod:`appliance.quality` gives. Rows of the web application are somebody's question,
     not a reading: they move neither the state of a machine nor its alarms.
@@ -92,10 +106,11 @@ def predict_rows(
     states: dict[int, MachineState] = {}
     if profile.history_rows:
         states = _states(connection, named, moves)
-    history = scored.history_of(profile, states, names)
-    if before is not None:
-        history = features.carried(profile, history, before)
-    found = scored.score(served, frame, history, settings.chunk_rows)
+    if found is None:
+        history = scored.history_of(profile, states, names)
+        if before is not None:
+            history = features.carried(profile, history, before)
+        found = scored.score(served, frame, history, settings.chunk_rows)
     scores = found.scores
     if moves and not profile.history_rows:
         states = _states(connection, named, moves)

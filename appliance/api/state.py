@@ -15,6 +15,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from appliance import checks, heap
+from appliance.ahead import Ahead
 from appliance.api.auth import Gate, Principal
 from appliance.api.door import Door
 from appliance.api.metrics import Metrics
@@ -47,6 +48,7 @@ class Api:
     metrics: Metrics = field(default_factory=Metrics)
     gate: Gate = field(init=False)
     door: Door = field(init=False)
+    ahead: Ahead = field(default_factory=Ahead)
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_AT_A_TIME))
     explaining: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_EXPLAINED_AT_A_TIME))
     _unknown_to_store: set[str] = field(default_factory=set)
@@ -64,6 +66,7 @@ class Api:
 
     def refresh(self) -> None:
         """Take up what was activated since the last look, and tell the store. Runs every second; raises nothing."""
+        self.ahead.forget()
         try:
             changed = self.models.refresh()
         except (ApplianceError, OSError) as error:

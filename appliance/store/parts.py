@@ -55,6 +55,13 @@ def lock_part(conn: Connection, part_id: int) -> Part:
     return _part(found)
 
 
+def following(conn: Connection, part: Part) -> Part | None:
+    """The next part of the same file, where it waits."""
+    p = t.part.c
+    query = _PART.where(p.file_id == part.file_id, p.number == part.number + 1, p.state == "waiting")
+    return next((_part(row) for row in conn.execute(query)), None)
+
+
 def part_predicted(
     conn: Connection, part_id: int, rows: int, failing: int, model_id: int, first_id: int, last_id: int
 ) -> None:

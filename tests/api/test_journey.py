@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from appliance import pipeline
+from appliance import bundle, pipeline, signing
+from appliance.ahead import Ahead
 from appliance.api import schema
 from appliance.client import Client
 from appliance.errors import Conflict, Forbidden, NotFound, RequestError
@@ -20,6 +22,7 @@ from appliance.settings import Settings
 from appliance.store import engine as engines
 from appliance.store import parts as part_store
 from tests import profiles
+from tests.api.conftest import Shelf
 
 HEADER, GOOD = schema.example_csv(profiles.load("milling")).splitlines()
 
@@ -84,6 +87,71 @@ def test_every_good_row_of_a_file_is_predicted_once(box: pipeline.Box, api: Clie
     figures = api._http.get("/metrics").text.splitlines()
     counted = [float(line.split()[-1]) for line in figures if line.startswith("appliance_predictions_total{")]
     assert sum(counted) == 93
+
+
+class Taken:
+    """How often the scores of a part were there when it was asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.allowed = True
+        take = Ahead.take
+
+        def counted(ahead: Ahead, *given: Any) -> Any:
+            found = take(ahead, *given)
+            self.count += found is not None
+            return found if self.allowed else None
+
+        monkeypatch.setattr(Ahead, "take", counted)
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
+    return Taken(monkeypatch)
+
+
+def test_the_next_part_is_scored_while_this_one_is_stored(box: pipeline.Box, api: Client, taken: Taken) -> None:
+    told = {}
+    for machine, taken.allowed in (("mill-1", True), ("mill-2", False)):
+        drop(box.settings, f"{machine}.csv", lines(100) + " " * (machine == "mill-2"), machine)
+        pipeline.ingest(box)
+        pipeline.predict(box)
+        told[machine] = {
+            row["row"]: (row["probability"], row["failing"], row["late"], row["outside"])
+            for row in api.predictions(machine=machine)
+        }
+    assert taken.count == 4  # two of three parts, twice
+    assert len(told["mill-1"]) == 100
+    assert told["mill-1"] == told["mill-2"]
+
+
+def test_a_new_model_has_no_use_for_the_scores_of_the_old_one(
+    box: pipeline.Box, schedule: Client, app: FastAPI, shelf: Shelf, taken: Taken
+) -> None:
+    drop(box.settings, "shift.csv", lines(80))
+    pipeline.ingest(box)
+    first, second = schedule.parts()
+    schedule.predict_part(first["id"])
+    bundle.activate(box.settings.models, "milling", shelf.milling[1], signing.trusted_keys(box.settings.keys))
+    app.state.api.refresh()
+    schedule.predict_part(second["id"])
+    assert taken.count == 0
+    versions = {row["row"]: row["model_version"] for row in schedule.predictions()}
+    assert versions[40] == shelf.milling[0]
+    assert versions[41] == shelf.milling[1]
+
+
+def test_what_was_scored_and_nobody_asks_for_is_let_go(
+    box: pipeline.Box, schedule: Client, app: FastAPI, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(box.settings, "shift.csv", lines(80))
+    pipeline.ingest(box)
+    first, second = schedule.parts()
+    schedule.predict_part(first["id"])
+    monkeypatch.setattr("appliance.ahead.KEPT_SECONDS", 0.0)
+    app.state.api.refresh()
+    assert schedule.predict_part(second["id"])["rows"] == 40
+    assert taken.count == 0
 
 
 def test_a_part_is_predicted_once_however_often_it_is_asked_for(box: pipeline.Box, schedule: Client) -> None:

@@ -21,6 +21,7 @@ from tests.bench import machine
 from tests.bench.stopwatch import DatabaseClock, Stopwatch
 
 if TYPE_CHECKING:
+    from appliance.ahead import Ahead
     from appliance.pipeline import Box
     from appliance.serving import Models
 
@@ -45,7 +46,7 @@ def main() -> int:
     if options.way != API:
         with _counted(result, "model"):
             models = _models(box)
-        box = _direct(box, models)
+        box = _direct(box, models, ahead=options.way == DIRECT)
     result["memory_before_mib"] = machine.peak_mib()
     stepped = options.way == STEPPED
     result |= _journey(box, options.database, options.api, stepped)
@@ -97,13 +98,15 @@ def _models(box: Box) -> Models:
     return models
 
 
-def _direct(box: Box, models: Models) -> Box:
-    """The same box, whose parts are predicted here, in the transaction that the API would use."""
+def _direct(box: Box, models: Models, ahead: bool) -> Box:
+    """The same box, whose parts are predicted here, in the transaction that the API would use; with ``ahead`` the next one
+    is scored meanwhile, which steps that are timed one by one cannot have."""
+    from appliance.ahead import Ahead
     from appliance.pipeline import Box
 
     class Direct(Box):
         def client(self) -> Any:
-            return _Here(self, models)
+            return _Here(self, models, Ahead() if ahead else None)
 
     return Direct(box.settings, box.engine)
 
@@ -112,6 +115,7 @@ def _direct(box: Box, models: Models) -> Box:
 class _Here:
     box: Box
     models: Models
+    ahead: Ahead | None
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +128,7 @@ class _Here:
         from tests.bench import steps
 
         with steps.transaction(self.box.engine) as connection:
-            return asdict(predict_part(connection, self.models, part_id, self.box.settings))
+            return asdict(predict_part(connection, self.models, part_id, self.box.settings, self.ahead))
 
 
 @contextmanager

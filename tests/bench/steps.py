@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from appliance import drift_count, features, intake, outputs, pipeline, predict, quality, reader, runs, scored
+from appliance import ahead, drift_count, features, intake, outputs, pipeline, predict, quality, reader, runs, scored
 from appliance.outputs import BadWriter, GoodWriter
 from appliance.store import engine, ledger, models, parts, writer
 
@@ -72,7 +72,7 @@ def predict_parts() -> Places:
         (LEDGER, predict, "_known_ids"),
         (LEDGER, runs, "begin"),
         (LEDGER, runs, "end"),
-        (READ_PART, predict, "read_part"),
+        (READ_PART, ahead, "read_part"),
         (FEATURES, features, "feature_frame"),
         (FEATURES, features, "matrix_of"),
         (SCORE, scored, "_scores"),

@@ -45,7 +45,7 @@ def _predict(api: Api, tell: Callable[..., None]) -> dict[str, Any]:
     rows = 0
     for part in waiting:
         with api.transaction() as connection:
-            done = predict_part(connection, api.models, part.id, api.settings)
+            done = predict_part(connection, api.models, part.id, api.settings, api.ahead)
         rows += done.rows
         tell("part", id=part.id, rows=done.rows)
     return {"parts": len(waiting), "rows": rows}

@@ -55,7 +55,7 @@ def predict(api: State, part_id: Id, who: Annotated[Principal, Depends(_schedule
     try:
         with api.transaction() as connection:
             profile = store.lock_part(connection, part_id).profile
-            done = predict_part(connection, api.models, part_id, api.settings)
+            done = predict_part(connection, api.models, part_id, api.settings, api.ahead)
     except _NOT_ITS_FAULT:
         raise
     except Exception as error:
