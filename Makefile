@@ -22,7 +22,7 @@ FILES ?= 100000
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults fuzz soak bench bench-schedule bench-box bench-online bench-ui bench-reads bench-peers tasks screenshots generate lock
+.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults fuzz soak bench bench-schedule bench-box bench-online bench-ui bench-reads bench-growth bench-peers tasks screenshots generate lock
 
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench-ui: $(STAMP) ## Measure the screens: memory, a file of a million rows, ten
 
 bench-reads: $(STAMP) ## Measure a page of past predictions out of ten million, question by question (ARGS="--patience 60 --write")
 	$(BIN)/python -m tests.bench.reads $(ARGS)
+
+bench-growth: $(STAMP) ## Measure files from 50 to 10,000,000 rows: time, memory, room (ARGS="--rows 1000000 100000000 --write")
+	$(BIN)/python -m tests.bench.growth $(ARGS)
 
 bench-peers: $(STAMP) ## Measure beside what others use, each installed in an environment of its own (ARGS="--patience 60 --write")
 	$(BIN)/python -m tests.bench.peers $(ARGS)
