@@ -22,7 +22,7 @@ FILES ?= 100000
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults fuzz soak bench bench-schedule bench-box bench-online bench-ui bench-reads bench-growth bench-peers tasks screenshots generate lock
+.PHONY: help setup demo clean-demo test test-box test-schedule lint format faults fuzz soak bench bench-schedule bench-box bench-online bench-ui bench-reads bench-growth bench-peers flame tasks screenshots generate lock
 
 help: ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ bench-growth: $(STAMP) ## Measure files from 50 to 10,000,000 rows: time, memory
 
 bench-peers: $(STAMP) ## Measure beside what others use, each installed in an environment of its own (ARGS="--patience 60 --write")
 	$(BIN)/python -m tests.bench.peers $(ARGS)
+
+flame: $(STAMP) ## Draw where the time of the road goes, function by function: docs/performance-road.svg
+	$(BIN)/python -m tests.bench.flame $(ARGS)
 
 tasks: $(STAMP) ## Do people's tasks in Chromium and renew docs/tasks.md with their taps and seconds
 	$(BIN)/python -m tests.ui.browser.tasks

@@ -15,9 +15,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.bench import machine
+from tests.bench import flame, machine
 from tests.bench.stopwatch import DatabaseClock, Stopwatch
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--way", choices=[STEPPED, DIRECT, API], required=True)
     parser.add_argument("--database", type=int, required=True, metavar="PID")
     parser.add_argument("--api", type=int, metavar="PID")
+    parser.add_argument("--flames", type=Path, metavar="SVG", help="draw where the time goes")
     options = parser.parse_args()
     result: dict[str, Any] = {}
     with _counted(result, "imports"):
@@ -49,7 +51,8 @@ def main() -> int:
         box = _direct(box, models, ahead=options.way == DIRECT)
     result["memory_before_mib"] = machine.peak_mib()
     stepped = options.way == STEPPED
-    result |= _journey(box, options.database, options.api, stepped)
+    with flame.drawn(os.getpid(), options.flames) if options.flames else nullcontext():
+        result |= _journey(box, options.database, options.api, stepped)
     result["memory_mib"] = machine.peak_mib()
     if options.api:
         result["memory_api_mib"] = machine.peak_mib(options.api)

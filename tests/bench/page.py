@@ -61,6 +61,8 @@ seconds are those of all threads of the process; what PostgreSQL spends stands b
 Before the first file a process spends {found["start"]["imports"]:.1f} s on imports, and {found["start"]["model"]:.1f} s on verifying and loading the model.
 
 {_goal(found)}
+
+Where the time goes, function by function: [performance-road.svg](performance-road.svg), drawn by `make flame`.
 """
 
 
