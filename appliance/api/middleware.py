@@ -7,7 +7,6 @@ import logging
 import time
 import uuid
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,15 +20,16 @@ _ROW_BODY = 1024 * 1024  # one row, of very many columns; many alerts at once
 # A client that sends nothing for so long is gone, or means to hold a place.
 _SILENCE_SECONDS = 30.0
 
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
-    "x-frame-options": "DENY",
-    "cross-origin-resource-policy": "same-origin",
+_REQUEST_ID = problems.REQUEST_ID.encode()
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
     # Data is never to be run; the pages that are to be seen bring their own.
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-}
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
 
 
 class Edge:
@@ -53,10 +53,10 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(raw=message.setdefault("headers", []))
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                headers[problems.REQUEST_ID] = request_id
+                headers = list(message.get("headers", ()))
+                given = {name for name, _ in headers}
+                headers += [pair for pair in _HEADERS if pair[0] not in given]
+                message["headers"] = [*headers, (_REQUEST_ID, request_id.encode())]
             await send(message)
 
         limit = _limit(scope["path"], self._body_limit)
