@@ -63,7 +63,9 @@ def feature_frame(profile: Profile, rows: pl.DataFrame, history: pl.DataFrame | 
     ``history`` holds earlier rows of the same machines (``_machine``, ``_time`` and the windowed columns); it only
     feeds window features and is not in the result. A window sees rows up to its own time, late ones included.
     """
-    frame = rows.with_columns(_derived(profile))
+    # Of few rows in this thread: to wake the threads of the engine takes longer than they do.
+    with_columns = rows.with_columns_seq if rows.height <= _FEW else rows.with_columns
+    frame = with_columns(_derived(profile))
     windows = [f for f in profile.features if f.window is not None]
     return _with_windows(frame, windows, history) if windows else frame
 
