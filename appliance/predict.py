@@ -1,7 +1,7 @@
 """Validated rows -> stored predictions, machine states and alarms, in the transaction of the caller.
 
-The order matters for others who wait: rows that need no history are scored before any machine is locked, so that a
-file of a hundred thousand rows does not hold up a single reading of the same machine.
+The order matters for others who wait: rows that need no history are scored before any machine is locked, and those of a
+file are stored before that too, so that a hundred thousand rows do not hold up a single reading of the same machine.
 """
 
 from __future__ import annotations
@@ -112,8 +112,10 @@ def predict_rows(
             history = features.carried(profile, history, before)
         found = scored.score(served, frame, history, settings.chunk_rows)
     scores = found.scores
+    # Storing the rows of a file takes long, and needs only to know what was predicted up to now.
+    locks_last = file_id is not None and not profile.history_rows
     if moves and not profile.history_rows:
-        states = _states(connection, named, moves)
+        states = _states(connection, named, moves and not locks_last)
     read_at = frame[TIME].cast(pl.Int64).to_numpy().astype("datetime64[us]")
     late = _late(machine_ids, read_at, states)
     flags = (late * LATE | found.flags).astype(np.int16)
@@ -136,6 +138,9 @@ def predict_rows(
         drift_count.count(connection, served, batch, predicted_at)
     done = Predicted(scores, flags, found.features, found.frame, first_id, model_id, predicted_at)
     if moves:
+        if locks_last:
+            states = _states(connection, named, moves)
+            late = _late(machine_ids, read_at, states)
         rule = alarm_rule(profile, settings)
         moved = [
             _follow_machine(connection, profile, rule, states[machine], done, machine_ids == machine, late, read_at)

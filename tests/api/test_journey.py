@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from appliance.errors import Conflict, Forbidden, NotFound, RequestError
 from appliance.settings import Settings
 from appliance.store import engine as engines
 from appliance.store import parts as part_store
+from appliance.store import writer
+from appliance.store.rows import Batch
 from tests import profiles
 from tests.api.conftest import Shelf
 
@@ -152,6 +155,42 @@ def test_what_was_scored_and_nobody_asks_for_is_let_go(
     app.state.api.refresh()
     assert schedule.predict_part(second["id"])["rows"] == 40
     assert taken.count == 0
+
+
+def test_a_reading_does_not_wait_for_the_rows_of_a_file_of_its_machine(
+    box: pipeline.Box, schedule: Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(box.settings, "shift.csv", lines(40))
+    pipeline.ingest(box)
+    (part,) = schedule.parts()
+    row = schema.example_row(profiles.load("milling"))
+    schedule.predict_rows([row], profile="milling", machine="mill-1")  # from here on the machine is known
+    stored, go_on = threading.Event(), threading.Event()
+    write = writer.write_predictions
+
+    def slowly(connection: Any, batch: Batch) -> Any:
+        done = write(connection, batch)
+        if batch.file_id is not None:
+            stored.set()
+            assert go_on.wait(30)
+        return done
+
+    monkeypatch.setattr(writer, "write_predictions", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        file = pool.submit(schedule.predict_part, part["id"])
+        try:
+            assert stored.wait(30)
+            (reading,) = schedule.predict_rows([row], profile="milling", machine="mill-1")["predictions"]
+            assert not reading["late"]
+        finally:
+            go_on.set()
+        assert file.result(30)["rows"] == 40
+    # The file's rows came before it, and whatever they say, the reading is what the machine was last.
+    (machine,) = schedule.machines()
+    assert machine["last_probability"] == pytest.approx(reading["probability"], abs=1e-6)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT last_id FROM machine_state")).scalar_one() == reading["id"]
+        assert connection.execute(text("SELECT count(*) FROM prediction")).scalar_one() == 42
 
 
 def test_a_part_is_predicted_once_however_often_it_is_asked_for(box: pipeline.Box, schedule: Client) -> None:
