@@ -2,7 +2,7 @@
 PostgreSQL's, and a box has two cores.
 
 What comes out depends on the file and the model alone, so it is the same whenever it was worked out. Windows look back at
-rows that have to be stored first: where a profile has them, nothing is done ahead.
+rows that have to be stored first: where a profile has them, nothing can be done ahead.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ class Ahead:
         self._begun: _Begun | None = None
 
     def begin(self, served: Served, part: Part, settings: Settings) -> None:
-        """Have that part read and scored; nothing where another one is under way."""
-        if served.profile.history_rows:
-            return
+        """Have that part read and scored, for a profile without windows; nothing where another one is under way."""
         with self._lock:
             if self._begun is None:
                 self._begun = _Begun(served, part.id, self._pool.submit(work_out, served, part, settings))

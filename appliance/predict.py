@@ -70,8 +70,8 @@ def predict_part(
         frame = read_part(settings.data_dir / part.good_path, part.start, part.rows)
     else:
         frame, found = (ahead and ahead.take(served, part_id)) or work_out(served, part, settings)
-    if ahead is not None and (following := parts.following(connection, part)) is not None:
-        ahead.begin(served, following, settings)
+        if ahead is not None and (following := parts.following(connection, part)) is not None:
+            ahead.begin(served, following, settings)
     done = predict_rows(connection, served, frame, "scheduled", settings, file_id=part.file_id, found=found)
     failing = int(done.scores.failing.sum())
     last_id = done.first_id + part.rows - 1

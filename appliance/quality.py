@@ -27,8 +27,8 @@ from appliance.spreadsheet import MEND, REASONS
 
 EXAMPLES = 5
 EXAMPLE_LENGTH = 60
-_EPOCH, _MICROSECOND = datetime.fromtimestamp(0, UTC), timedelta(microseconds=1)
 EXTRA_NAMED = 20  # unknown columns that are named one by one
+_EPOCH, _MICROSECOND = datetime.fromtimestamp(0, UTC), timedelta(microseconds=1)
 
 Mask = NDArray[np.bool_]
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import base, leftovers, permits, sharing
+from tests.box import base, leftovers, made, permits, sharing
 from tests.box.box import Box
 from tests.box.disk import Image
 from tests.box.host import Lacking
 from tests.box.installed import Installed
 from tests.box.installed import installed as set_up
+from tests.box.playbook import NAMES, Playbook
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +41,8 @@ def installed(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         if "PYTEST_XDIST_WORKER" in os.environ
         else tmp_path_factory.mktemp("made")
     )
-    with sharing.once(shared / "installed", Installed, lambda: set_up(image, tmp_path_factory.mktemp("desk"))) as made:
-        yield made
+    with sharing.once(shared / "installed", Installed, lambda: set_up(image, tmp_path_factory.mktemp("desk"))) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +54,28 @@ def desk(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
+def playbook(installed: Installed, desk: Path) -> Iterator[Playbook]:
+    """A copy of what was set up, running, for all tests of a module; its box is ``playbook.box``."""
+    with Box.made(installed.image) as box:
+        box.start()
+        made.back(box)
+        yield Playbook(box, desk, **NAMES)
+
+
+@pytest.fixture(scope="module")
 def box(image: Image) -> Iterator[Box]:
     """A running box for all tests of a module, which leave it running and with internet."""
-    with Box.made(image) as made:
-        made.start()
-        yield made
+    with Box.made(image) as made_box:
+        made_box.start()
+        yield made_box
 
 
 @pytest.fixture
 def fresh_box(image: Image) -> Iterator[Box]:
     """A running box that nobody else uses."""
-    with Box.made(image) as made:
-        made.start()
-        yield made
+    with Box.made(image) as made_box:
+        made_box.start()
+        yield made_box
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,15 +11,15 @@ import random
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.box import host, made
 from tests.box.box import Box
-from tests.box.installed import ROWS, Installed
-from tests.box.playbook import NAMES, Playbook
+from tests.box.installed import ROWS
+from tests.box.playbook import Playbook
 
 pytestmark = pytest.mark.box
 
@@ -33,14 +33,6 @@ SERVICES = (
 )
 # The first was dropped when the box was set up.
 HAND_OVER = {"files": 1}
-
-
-@pytest.fixture(scope="module")
-def playbook(installed: Installed, desk: Path) -> Iterator[Playbook]:
-    with Box.made(installed.image) as box:
-        box.start()
-        made.back(box)
-        yield Playbook(box, desk, **NAMES)
 
 
 @pytest.fixture(scope="module")

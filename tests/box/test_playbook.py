@@ -8,28 +8,17 @@ from __future__ import annotations
 
 import subprocess
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.box import made
 from tests.box.box import Box
 from tests.box.installed import Installed
-from tests.box.playbook import NAMES, Playbook
+from tests.box.playbook import Playbook
 
 pytestmark = pytest.mark.box
 
 # What may listen, and where: everything else is a fault. A socket of 127.0.0.1 is for programs of the box.
 DECLARED = {"0.0.0.0:22", "[::]:22", "*:443", "*:80", "127.0.0.1:8080", "127.0.0.1:8501"}
-
-
-@pytest.fixture(scope="module")
-def playbook(installed: Installed, desk: Path) -> Iterator[Playbook]:
-    with Box.made(installed.image) as box:
-        box.start()
-        made.back(box)
-        yield Playbook(box, desk, **NAMES)
 
 
 @pytest.fixture(scope="module")

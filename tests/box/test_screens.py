@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from tests.box import host, lan, made, services
 from tests.box.box import Box
 from tests.box.installed import Installed
 from tests.box.lan import NAME, OTHER, Lan
-from tests.box.playbook import NAMES, Playbook
+from tests.box.playbook import Playbook
 
 pytestmark = pytest.mark.box
 
@@ -28,14 +27,6 @@ SCREENS, STREAM = "/screens", "/screens/_stcore/stream"
 OWN = f"https://{NAME}"
 # What the proxy may still do, as `systemd-analyze security` counts it, like our own services with a network.
 EXPOSURE = 1.5
-
-
-@pytest.fixture(scope="module")
-def playbook(installed: Installed, desk: Path) -> Iterator[Playbook]:
-    with Box.made(installed.image) as box:
-        box.start()
-        made.back(box)
-        yield Playbook(box, desk, **NAMES)
 
 
 @pytest.fixture(scope="module")
