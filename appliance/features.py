@@ -21,7 +21,8 @@ from appliance.profile import MACHINE, TIME, Column, Condition, Feature, Limit, 
 
 # A category that the profile does not know; only rows that never passed the contract can hold one.
 UNKNOWN_CATEGORY = -1.0
-_FEW = 64
+# What small requests hold together: each costs more to hand to the threads of the engine than to do.
+_FEW = 512
 _IS_HISTORY = "_is_history"
 _ORDER = "_order"
 
@@ -63,7 +64,6 @@ def feature_frame(profile: Profile, rows: pl.DataFrame, history: pl.DataFrame | 
     ``history`` holds earlier rows of the same machines (``_machine``, ``_time`` and the windowed columns); it only
     feeds window features and is not in the result. A window sees rows up to its own time, late ones included.
     """
-    # Of few rows in this thread: to wake the threads of the engine takes longer than they do.
     with_columns = rows.with_columns_seq if rows.height <= _FEW else rows.with_columns
     frame = with_columns(_derived(profile))
     windows = [f for f in profile.features if f.window is not None]
@@ -146,7 +146,6 @@ def _codes(values: pl.Series, categories: Sequence[str]) -> NDArray[np.float32]:
     codes: dict[str | None, float] = {category: float(code) for code, category in enumerate(categories)}
     codes[None] = math.nan
     if len(values) <= _FEW:
-        # To set an engine going costs a single row more than all else.
         return np.array([codes.get(value, UNKNOWN_CATEGORY) for value in values.to_list()], np.float32)
     return values.replace_strict(codes, default=UNKNOWN_CATEGORY, return_dtype=pl.Float32).to_numpy()
 

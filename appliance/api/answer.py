@@ -22,12 +22,22 @@ from appliance.store.rows import LATE, OUTSIDE
 _DIGITS = 7
 
 
-def render(served: Served, done: Scored, rows: Rows, source: str, format_: Format) -> bytes:
-    """The answer to a request to predict."""
-    if format_ == "json":
-        return wire.to_bytes(_document(served, done, rows, source))
-    table = _table(served.profile, done, rows)
-    return wire.to_csv(table) if format_ == "csv" else wire.to_parquet(table)
+def render(
+    served: Served, done: Scored, asked: Sequence[tuple[Rows, Format]], source: str
+) -> Iterator[tuple[bytes, int]]:
+    """The answers to requests that were predicted together, in their order, and how many rows of each fail."""
+    failing = done.scores.failing.tolist()
+    said = list(_predictions(served.profile, done)) if any(format_ == "json" for _, format_ in asked) else []
+    start = 0
+    for rows, format_ in asked:
+        end = start + rows.good.height
+        if format_ == "json":
+            content = wire.to_bytes(_document(served, done, rows, source, said[start:end]))
+        else:
+            table = _table(served.profile, done.slice(start, end - start), rows)
+            content = wire.to_csv(table) if format_ == "csv" else wire.to_parquet(table)
+        yield content, sum(failing[start:end])
+        start = end
 
 
 def verdict(profile: Profile, failing: bool) -> str:
@@ -41,8 +51,10 @@ def why(profile: Profile, values: Mapping[str, Any], modes: Sequence[float]) -> 
     return {"mode": said.mode, "title": said.title, "text": said.text, "action": said.action}
 
 
-def _document(served: Served, done: Scored, rows: Rows, source: str) -> dict[str, Any]:
-    profile = served.profile
+def _document(
+    served: Served, done: Scored, rows: Rows, source: str, predictions: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    profile, good = served.profile, len(predictions)
     return {
         "profile": profile.name,
         "model_version": served.version,
@@ -50,8 +62,8 @@ def _document(served: Served, done: Scored, rows: Rows, source: str) -> dict[str
         "predicted_at": done.predicted_at if isinstance(done, Predicted) else None,
         "source": source,
         "stored": isinstance(done, Predicted),
-        "rows": {"received": done.frame.height + rows.bad, "predicted": done.frame.height, "rejected": rows.bad},
-        "predictions": list(_predictions(profile, done)),
+        "rows": {"received": good + rows.bad, "predicted": good, "rejected": rows.bad},
+        "predictions": predictions,
         "rejected": list(rows.rejected),
     }
 
@@ -67,11 +79,12 @@ def _predictions(profile: Profile, done: Scored) -> Iterator[dict[str, Any]]:
         _rounded(done.scores.probability),
         done.scores.failing.tolist(),
         _rounded(done.scores.modes),
-        done.flags.tolist(),
+        (done.flags & LATE > 0).tolist(),
+        (done.flags & OUTSIDE > 0).tolist(),
         strict=True,
     )
     ids = _ids(done)
-    for at, (row, machine, probability, failing, modes, flags) in enumerate(columns):
+    for at, (row, machine, probability, failing, modes, late, outside) in enumerate(columns):
         said = {
             "id": ids[at],
             "row": row,
@@ -80,8 +93,8 @@ def _predictions(profile: Profile, done: Scored) -> Iterator[dict[str, Any]]:
             "failing": failing,
             "verdict": words[failing],
             "modes": dict(zip(names, modes, strict=True)),
-            "late": bool(flags & LATE),
-            "outside": bool(flags & OUTSIDE),
+            "late": late,
+            "outside": outside,
         }
         if failing:
             said["reason"] = why(profile, next(reason), exact[at])

@@ -15,7 +15,8 @@ from fastapi.concurrency import run_in_threadpool
 import appliance
 from appliance.api import openapi, problems, pulse
 from appliance.api.middleware import Edge
-from appliance.api.routes import ROUTERS
+from appliance.api.routes import ROUTERS, predict
+from appliance.api.shortcut import Shortcut
 from appliance.api.state import Api
 from appliance.api.together import Together
 from appliance.filecheck import folder
@@ -77,6 +78,7 @@ def create_app(settings: Settings, engine: Engine | None = None, models: Models 
         return description.whole()
 
     app.openapi = describe  # type: ignore[method-assign]
+    app.add_middleware(Shortcut, route=predict.ROUTE)
     app.add_middleware(Edge, metrics=api.metrics, body_limit=settings.api_body_mb * 1024 * 1024)
     return app
 

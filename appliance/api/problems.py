@@ -185,6 +185,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _framework)
 
 
+def answer(request: Request, error: ApplianceError | HTTPException) -> Response:
+    """The same where no handler of the app is asked."""
+    return _ours(request, error) if isinstance(error, ApplianceError) else _framework(request, error)
+
+
 def _ours(request: Request, error: Any) -> Response:
     note(request, error)
     if isinstance(error, Unauthorized) and origin.wants_page(request):

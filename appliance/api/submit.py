@@ -174,13 +174,11 @@ def _tried(api: Api, served: Served, source: Source, checked: Sequence[tuple[Ask
 
 def _shared(served: Served, done: Scored, source: Source, checked: Sequence[tuple[Ask, Rows]]) -> list[_Made]:
     """To each request its own rows of what was done for all."""
-    made, start = [], 0
-    for ask, rows in checked:
-        mine = done.slice(start, rows.good.height)
-        content = answer.render(served, mine, rows, source, ask.accept)
-        made.append(_Made(Answer(content, ask.accept, rows.bad), rows.good.height, int(mine.scores.failing.sum())))
-        start += rows.good.height
-    return made
+    rendered = answer.render(served, done, [(rows, ask.accept) for ask, rows in checked], source)
+    return [
+        _Made(Answer(content, ask.accept, rows.bad), rows.good.height, failing)
+        for (ask, rows), (content, failing) in zip(checked, rendered, strict=True)
+    ]
 
 
 def _packed(made: Answer) -> dict[str, Any]:

@@ -104,6 +104,10 @@ def test_other_bodies_are_refused(media: str | None) -> None:
         b'{"a": -Infinity}',
         b'{"a": 1, "a": 2}',
         b'{"rows": [{"x": 1, "y": {"z": 1, "z": 1}}]}',
+        b'{"a": 1, "a": ":"}',
+        b'{"a": "\\u003a", "b": 1, "b": 2}',
+        b'{"rows": [{"x": 1, "x": 2}, {"x": 1}]}',
+        b'{"rows": [{"x": {}, "x": {"y": 1}}]}',
         b'{"a": "\\ud800"}',
         b'{"a": "\xff"}',
         b"\xef\xbb\xbf{}",
@@ -126,6 +130,20 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
+
+
+@given(st.dictionaries(st.text(), json_values, min_size=1, max_size=3), st.booleans(), st.booleans(), st.data())
+def test_a_key_that_stands_twice_is_always_seen(
+    value: dict[str, object], in_a_row: bool, escaped: bool, data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(value)))
+    members = [*value.items(), (name, data.draw(json_values))]
+    written = (
+        f"{json.dumps(key, ensure_ascii=escaped)}: {json.dumps(one, ensure_ascii=escaped)}" for key, one in members
+    )
+    document = f"{{{', '.join(written)}}}"
+    with pytest.raises(RequestError):
+        wire.parse_json((f'{{"rows": [{document}]}}' if in_a_row else document).encode("utf-8", "surrogatepass"))
 
 
 @given(json_values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -198,14 +199,48 @@ def test_each_is_answered_by_the_model_that_served_when_it_came(
 
 
 def test_what_is_not_stored_is_answered_together_and_apart_from_what_is(
-    operator: httpx.Client, engine: Engine, held: Held
+    operator: httpx.Client, engine: Engine, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(together, "_FEW_ROWS", 0)  # none is done at once, in the loop that takes the others' in
     body = {"rows": [SOUND, FAILING], "machine": "mill-1"}
     only = MILL | {"store": "false"}
     answers = held.gather(ask(operator, body, **only), [ask(operator, body, **only) for _ in range(6)])
     assert held.batches == [1, 6]
     assert len({answer.content for answer in answers}) == 1
     assert stored(engine) == 0
+
+
+def test_each_of_a_crowd_that_stores_nothing_gets_its_own_answer(people: People, engine: Engine) -> None:
+    """Of few rows and of many: some are done in the event loop, some by a thread beside it."""
+    client = people("operator")
+    bodies_ = [
+        {"rows": [SOUND, FAILING][: 1 + n % 2] * (1 + 40 * (n % 3 == 0)), "machine": f"mill-{n}"} for n in range(60)
+    ]
+    alone = [ask(client, body, **MILL | {"store": "false"})().json()["predictions"] for body in bodies_]
+    with ThreadPoolExecutor(16) as pool:
+        crowd = list(pool.map(lambda body: ask(client, body, **MILL | {"store": "false"})(), bodies_))
+    assert [one.json()["predictions"] for one in crowd] == alone
+    assert stored(engine) == 0
+
+
+def test_those_who_ask_again_at_once_are_gathered() -> None:
+    """After a batch the others' bytes are read before the next one begins, so that it holds more than the first of them."""
+    line = together._Line(object(), "api", stored=True)  # type: ignore[arg-type]
+
+    async def come() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+            line.waiting.append(object())  # type: ignore[arg-type]
+
+    async def both() -> None:
+        coming = asyncio.create_task(come())
+        await together._gather(line)
+        assert len(line.waiting) == 5
+        await coming
+        await together._gather(line)  # and ends where nobody comes
+
+    asyncio.run(both())
+    assert len(line.waiting) == 5
 
 
 def test_questions_of_screens_do_not_see_each_other_in_windows(people: People, held: Held) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from appliance.api import plain, wire
-from appliance.api.auth import Operator, Principal
+from appliance.api import wire
+from appliance.api.auth import Operator
 from appliance.api.middleware import announced
 from appliance.api.query import Moment, ProfileName, Text
 from appliance.api.respond import Json
+from appliance.api.shortcut import answer
 from appliance.api.state import State
 from appliance.api.wire import Ask
 from appliance.errors import RequestError
@@ -22,24 +21,7 @@ from appliance.errors import RequestError
 _SMALL = 1024 * 1024
 
 
-class _Route(APIRoute):
-    """Answers plain requests itself, and hands on all others."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        usual = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            found = plain.read(request, request.app.state.api.gate)
-            if found is None:
-                return await usual(request)
-            who, ask = found
-            request.state.who = who.name
-            return await _answer(request, who, ask, await request.body())
-
-        return handle
-
-
-router = APIRouter(tags=["predictions"], route_class=_Route)
+router = APIRouter(tags=["predictions"])
 
 Key = Annotated[
     str | None,
@@ -91,13 +73,7 @@ async def predict(
         body = await request.body()
         digest = "" if idempotency_key is None else wire.digest((profile, machine, time, format_, accept), body)
         ask = Ask(profile, machine, time, format_, accept, idempotency_key, digest, store)
-        return await _answer(request, who, ask, body)
+        return await answer(request, who, ask, body)
 
 
-async def _answer(request: Request, who: Principal, ask: Ask, body: bytes) -> Response:
-    answer = await request.app.state.together.submit(who, ask, body)
-    response = Response(answer.content, media_type=wire.media_type(answer.format))
-    response.headers["rows-rejected"] = str(answer.rejected)
-    if answer.replayed:
-        response.headers["idempotent-replay"] = "true"
-    return response
+ROUTE = router.routes[-1]
