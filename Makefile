@@ -59,9 +59,10 @@ test-schedule: $(STAMP) ## Run the box under a real scheduler for minutes, and k
 
 soak: export APPLIANCE_FAULTS_POWER_CUTS ?= 200
 soak: export APPLIANCE_FAULTS_SEED ?= 20261129
-soak: faults fuzz ## The long counts: a kill at every call, power cuts of 200 drives (APPLIANCE_FAULTS_SEED) and 30 boxes (APPLIANCE_BOX_SEED), 100,000 fuzzed files, 20,000 requests, all examples, Debian 13
+soak: faults fuzz ## The long counts: a kill at every call, power cuts of 200 drives (APPLIANCE_FAULTS_SEED) and 30 boxes (APPLIANCE_BOX_SEED), 100,000 fuzzed files, 20,000 requests, all examples, Debian 13, 5 GB of CSV (80 GB of disk)
 	APPLIANCE_TESTS_LONG=1 $(MAKE) test
 	APPLIANCE_BOX_DEBIAN=13 APPLIANCE_BOX_POWER_CUTS=30 $(BIN)/python -m pytest -m box --capture=no $(ARGS)
+	$(BIN)/python -m tests.bench.growth --rows 100000000
 
 fuzz: $(STAMP) ## Let a fuzzer make files by the code that they reach: each must end in a verdict (FILES=100000 SEED=1)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-fuzz.lock

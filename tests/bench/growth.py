@@ -52,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(json.dumps(found, indent=2))
     if options.write:
         PAGE.write_text(markdown(found), encoding="utf-8")
-    return 0
+    most = max(one["memory_mib"] for one in found["sizes"])
+    if most > GOAL_MIB:
+        say(f"memory grew to {most:.0f} MiB, and has to stay below {GOAL_MIB}")
+    return int(most > GOAL_MIB)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
