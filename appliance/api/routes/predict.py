@@ -76,4 +76,5 @@ async def predict(
         return await answer(request, who, ask, body)
 
 
+# By which the shortcut is counted.
 ROUTE = router.routes[-1]
