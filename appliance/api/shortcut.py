@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from appliance.api import plain, problems, wire
+from appliance.api import plain, problems, respond
 from appliance.api.auth import Principal
 from appliance.api.wire import Ask
 from appliance.errors import ApplianceError
@@ -34,19 +34,9 @@ class Shortcut:
         await self._app(scope, receive, send)
 
 
-async def answer(request: Request, who: Principal, ask: Ask, body: bytes) -> Response:
-    """The response to a request to predict that was read."""
-    answer = await request.app.state.together.submit(who, ask, body)
-    response = Response(answer.content, media_type=wire.media_type(answer.format))
-    response.headers["rows-rejected"] = str(answer.rejected)
-    if answer.replayed:
-        response.headers["idempotent-replay"] = "true"
-    return response
-
-
 async def _respond(request: Request, who: Principal, ask: Ask) -> Response:
     request.state.who = who.name
     try:
-        return await answer(request, who, ask, await request.body())
+        return await respond.predictions(request, who, ask, await request.body())
     except (ApplianceError, HTTPException) as error:
         return problems.answer(request, error)

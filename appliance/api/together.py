@@ -31,7 +31,7 @@ _SMALL_ROWS = 128
 _MOST_REQUESTS = 64
 # Of so few, a batch costs more than its rows: it is worth gathering them, and without the database they are done sooner
 # than a thread wakes up and hands them back.
-_FEW_ROWS = 64
+_LIGHT_ROWS = 64
 # Turns of the event loop in which nobody joins: from bytes that can be read to a place in line takes two.
 _IDLE_TURNS = 3
 
@@ -113,16 +113,16 @@ class Together:
     async def _work(self, line: _Line) -> None:
         while batch := line.next():
             asked = [one.asked for one in batch]
-            few = sum(len(one.question.rows) for one in asked) <= _FEW_ROWS
+            light = sum(len(one.question.rows) for one in asked) <= _LIGHT_ROWS
             try:
                 work = partial(submit_together, self._api, line.served, line.source, asked)
-                results = work() if few and not line.stored else await run_in_threadpool(work)
+                results = work() if light and not line.stored else await run_in_threadpool(work)
             except Exception:
                 results = [None] * len(batch)  # alone, each shows what is wrong with it
             for one, result in zip(batch, results, strict=True):
                 if not one.answered.done():
                     one.answered.set_result(result)
-            if few and len(batch) > 1:
+            if light and len(batch) > 1:
                 await _gather(line)
         line.worker = None
         self._lines = {name: other for name, other in self._lines.items() if other is not line}

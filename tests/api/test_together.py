@@ -201,7 +201,7 @@ def test_each_is_answered_by_the_model_that_served_when_it_came(
 def test_what_is_not_stored_is_answered_together_and_apart_from_what_is(
     operator: httpx.Client, engine: Engine, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(together, "_FEW_ROWS", 0)  # none is done at once, in the loop that takes the others' in
+    monkeypatch.setattr(together, "_LIGHT_ROWS", 0)  # none is done at once, in the loop that takes the others' in
     body = {"rows": [SOUND, FAILING], "machine": "mill-1"}
     only = MILL | {"store": "false"}
     answers = held.gather(ask(operator, body, **only), [ask(operator, body, **only) for _ in range(6)])
@@ -213,12 +213,12 @@ def test_what_is_not_stored_is_answered_together_and_apart_from_what_is(
 def test_each_of_a_crowd_that_stores_nothing_gets_its_own_answer(people: People, engine: Engine) -> None:
     """Of few rows and of many: some are done in the event loop, some by a thread beside it."""
     client = people("operator")
-    bodies_ = [
+    asked = [
         {"rows": [SOUND, FAILING][: 1 + n % 2] * (1 + 40 * (n % 3 == 0)), "machine": f"mill-{n}"} for n in range(60)
     ]
-    alone = [ask(client, body, **MILL | {"store": "false"})().json()["predictions"] for body in bodies_]
+    alone = [ask(client, body, **MILL | {"store": "false"})().json()["predictions"] for body in asked]
     with ThreadPoolExecutor(16) as pool:
-        crowd = list(pool.map(lambda body: ask(client, body, **MILL | {"store": "false"})(), bodies_))
+        crowd = list(pool.map(lambda body: ask(client, body, **MILL | {"store": "false"})(), asked))
     assert [one.json()["predictions"] for one in crowd] == alone
     assert stored(engine) == 0
 

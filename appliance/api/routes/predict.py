@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from appliance.api import wire
+from appliance.api import respond, wire
 from appliance.api.auth import Operator
 from appliance.api.middleware import announced
 from appliance.api.query import Moment, ProfileName, Text
 from appliance.api.respond import Json
-from appliance.api.shortcut import answer
 from appliance.api.state import State
 from appliance.api.wire import Ask
 from appliance.errors import RequestError
@@ -73,7 +72,7 @@ async def predict(
         body = await request.body()
         digest = "" if idempotency_key is None else wire.digest((profile, machine, time, format_, accept), body)
         ask = Ask(profile, machine, time, format_, accept, idempotency_key, digest, store)
-        return await answer(request, who, ask, body)
+        return await respond.predictions(request, who, ask, body)
 
 
 # By which the shortcut is counted.
