@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 # Longer than the longest request that is allowed to finish, shorter than a service manager's patience.
 _GRACE_SECONDS = 30
 _IDLE_SECONDS = 20
+# Whoever is connected as it stops has as long to say what they want; who connects later waits for the next process.
+_HEAR_SECONDS = 3.0
+# Of the event loop: to take up a connection, and to read what came on it.
+_TURNS = 3
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +81,23 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._watchdog.stop()
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        await self._hear()
         await super().shutdown(sockets)
+
+    async def _hear(self) -> None:
+        """Read what was sent already: uvicorn closes on whoever is connected and not heard yet, and loses a request."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _HEAR_SECONDS
+        for _ in range(_TURNS):
+            await asyncio.sleep(0.01)
+        while any(getattr(connection, "cycle", None) is None for connection in self.server_state.connections):
+            if self.force_exit or loop.time() > end:
+                return
+            await asyncio.sleep(0.01)
 
 
 def listen(box: Settings) -> socket.socket:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -104,6 +104,35 @@ def test_a_request_under_way_is_finished_when_the_process_is_told_to_stop(
                 answer += piece
         assert answer.startswith(b"HTTP/1.1 200")
         assert b'"stored":true' in answer
+        assert process.wait(30) in (0, -signal.SIGTERM)
+
+
+def test_who_is_connected_and_not_heard_yet_is_answered_when_the_process_is_told_to_stop(
+    settings: Settings, token: Callable[..., str], tmp_path: Path
+) -> None:
+    path, log, secret = tmp_path / "api.sock", tmp_path / "log", token("operator")
+    whoami = f"GET /whoami HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {secret}\r\n\r\n".encode()
+    with served(settings, log, APPLIANCE_API_SOCKET=str(path)) as process, Client(path) as client:
+        await_ready(client, process, log)
+        with ExitStack() as requests:
+            waiting = [requests.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(20)]
+            for request in waiting:
+                request.settimeout(30)
+                request.connect(str(path))
+            silent = waiting.pop()
+            kept = waiting[0]
+            kept.sendall(whoami)
+            assert kept.recv(65536).startswith(b"HTTP/1.1 200")
+            process.send_signal(signal.SIGTERM)
+            while listens(path):
+                time.sleep(0.02)
+            for request in waiting[1:]:
+                request.sendall(whoami)
+            for request in waiting[1:]:
+                assert request.recv(65536).startswith(b"HTTP/1.1 200")
+            # Who says nothing does not keep it.
+            assert silent.recv(1) == b""
+            assert kept.recv(1) == b""
         assert process.wait(30) in (0, -signal.SIGTERM)
 
 
