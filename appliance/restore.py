@@ -21,6 +21,7 @@ from appliance import (
     backup_places,
     backup_state,
     durable,
+    restore_databases,
     restore_files,
     room,
     units,
@@ -29,16 +30,11 @@ from appliance.backup_manifest import Read
 from appliance.backup_places import InFolder
 from appliance.errors import BackupTrouble
 from appliance.settings import Settings
-from appliance.store import dump, migrations, principals, refill, revision
-from appliance.store import engine as engines
-from appliance.store import room as store_room
-from appliance.store.engine import Connection
-from appliance.store.rows import Role, Source
+from appliance.store import refill, revision
 
 _MIB = 1 << 20
 # What runs on a box and has to rest; the proxy and Grafana may go on.
 _OURS = "appliance"
-_SCHEDULE: tuple[str, Role, Source] = ("schedule", "operator", "scheduled")
 
 
 @dataclass(slots=True)
@@ -131,10 +127,10 @@ def _bring(
             for trouble in _in_use(admin, targets):
                 raise trouble
         for database, name in names.items():
-            _fill(settings, folder / f"{database}.dump", name, read.manifest.databases[database])
-        done.notes += _let_go(settings, names["appliance"])
+            restore_databases.fill(settings, folder / f"{database}.dump", name, read.manifest.databases[database])
+        done.notes += restore_databases.let_go(settings, names["appliance"])
         if not secrets:
-            _adopt_token(settings, names["appliance"])
+            restore_databases.adopt_token(settings, names["appliance"])
         plan |= restore_files.unpack(settings, folder / backup_files.FILES, with_settings=with_settings)
         plan["files"] += restore_files.unseal(settings, secrets)
         # Somebody may have come while the databases were being filled: then nothing is begun.
@@ -169,64 +165,6 @@ def _undo(settings: Settings, plan: dict[str, Any]) -> None:
     restore_files.clear(plan)
     with suppress(Exception), refill.administrator(settings.require_dsn()) as admin:
         refill.forget(admin, plan["databases"], refill.NEW)
-
-
-def _fill(settings: Settings, file: Path, name: str, held: dump.Snapshot) -> None:
-    """Have a database beside the one of that name, filled, compared with what was written down, and of this release."""
-    with file.open("rb") as source, refill.administrator(settings.require_dsn()) as admin:
-        role = refill.prepare(admin, name)
-        fresh = dump.beside(admin, name + refill.NEW)
-        dump.fill(fresh, source, role=role)
-        if wrong := dump.differences(fresh, held.tables):
-            raise BackupTrouble(
-                "damaged", f"{file.name} did not come out as it was: {wrong[0]}", "Take another backup."
-            )
-        if file.stem == "appliance":
-            migrations.migrate(refill.as_role(fresh, role))
-            refill.rights(admin, name)
-
-
-@contextmanager
-def _beside(settings: Settings, name: str) -> Iterator[Connection]:
-    """A transaction in the database that is being filled beside the one of that name."""
-    with refill.administrator(settings.require_dsn()) as admin:
-        engine = engines.connect(dump.beside(admin, name + refill.NEW), "appliance-restore", 1)
-    try:
-        with engines.transaction(engine) as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
-def _adopt_token(settings: Settings, name: str) -> None:
-    """Without the secrets of the backup the box keeps the token of its schedule, which the tables know nothing of."""
-    if settings.api_token is None:
-        return
-    with _beside(settings, name) as connection:
-        principals.adopt_token(connection, settings.api_token.get_secret_value(), *_SCHEDULE)
-
-
-def _let_go(settings: Settings, name: str) -> list[str]:
-    """Rows of files come with no backup: where this disk has them not, those in the bucket count as let go of."""
-    with _beside(settings, name) as connection:
-        gone = [
-            number
-            for number, paths in store_room.rows_here(connection)
-            if not all((settings.data_dir / path).is_file() for path in paths)
-        ]
-        evicted = len(store_room.evict(connection, gone))
-    notes = []
-    if evicted:
-        notes.append(f"Rows of {_files(evicted)} are not on this disk; the bucket has them.")
-    if lost := len(gone) - evicted:
-        notes.append(
-            f"Rows of {_files(lost)} are neither on this disk nor in a bucket; what was predicted of them is back."
-        )
-    return notes
-
-
-def _files(number: int) -> str:
-    return "1 file" if number == 1 else f"{number:,} files"
 
 
 @contextmanager
