@@ -18,6 +18,8 @@ from tests.faults.runner import Ended, Runner
 
 # Enough to see what they have in common.
 _TOLD_FAILURES = 5
+# Of a run that makes as many calls now and then, and mostly one fewer.
+_TRIES = 5
 
 Say = Callable[[str], None]
 # Looks at a box in which a body was killed, with a runner to run more in it; what is wrong, a line each.
@@ -115,22 +117,27 @@ class Killer:
         """Killed before its ``first`` call and each that is due after it, until it is through unkilled."""
         numbers, lock, through = itertools.count(first, self._every), threading.Lock(), threading.Event()
 
+        def kill(runner: Runner, number: int) -> bool:
+            with journey.begun(runner, self._boxes) as box:
+                ended = runner.run(journey.body, box.settings, kill_at=number, **journey.arguments)
+                box.quiet()
+                wrong = list(judge(runner, box, ended))
+            if ended.error:
+                wrong.append(f"it ended with {ended.error}: {ended.message}")
+            with lock:
+                if ended.killed_by is not None:
+                    figures.kills.append(ended.killed_by)
+                    self._say(f"{figures.journey}: {len(figures.kills)} of {len(figures.calls)} killed")
+                figures.failures += [f"before call {number}, {ended.killed_by}:\n  {line}" for line in wrong]
+            return ended.killed_by is not None
+
         def work(runner: Runner) -> None:
             while not through.is_set() and len(figures.failures) < _TOLD_FAILURES:
                 number = next(numbers)
-                with journey.begun(runner, self._boxes) as box:
-                    ended = runner.run(journey.body, box.settings, kill_at=number, **journey.arguments)
-                    box.quiet()
-                    wrong = list(judge(runner, box, ended))
-                if ended.error:
-                    wrong.append(f"it ended with {ended.error}: {ended.message}")
-                with lock:
-                    if ended.killed_by is None:
-                        through.set()
-                    else:
-                        figures.kills.append(ended.killed_by)
-                        self._say(f"{figures.journey}: {len(figures.kills)} of {len(figures.calls)} killed")
-                    figures.failures += [f"before call {number}, {ended.killed_by}:\n  {line}" for line in wrong]
+                # What a pipe or a lock gives in two pieces, it may give in one: then a run comes through a call earlier.
+                tries = _TRIES if number <= len(figures.calls) else 1
+                if not any(kill(runner, number) for _ in range(tries)):
+                    through.set()
 
         with ThreadPoolExecutor(len(self._runners)) as pool:
             for done in [pool.submit(work, runner) for runner in self._runners]:
