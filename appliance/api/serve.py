@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from appliance import settings, systemd
+from appliance import heap, settings, systemd
 from appliance.errors import ApplianceError, SettingError
 from appliance.settings import Settings
 
@@ -51,6 +51,7 @@ def run(box: Settings) -> None:
         from appliance.api.watchdog import Watchdog
 
         app = create_app(box)
+        heap.settle()
         log.info("listening on %s", address(listener))
         server = _Server(
             Watchdog(listener.family, listener.getsockname(), app.state.api.models),

@@ -79,6 +79,27 @@ def test_a_process_serves_a_socket_and_logs_no_secret(
     assert "\nINFO forged" not in logged
 
 
+def test_what_was_imported_is_not_searched_for_garbage_while_it_serves(settings: Settings, tmp_path: Path) -> None:
+    assert settings.dsn is not None
+    environment = os.environ | {
+        "APPLIANCE_DATA_DIR": str(settings.data_dir),
+        "APPLIANCE_DSN": settings.dsn.get_secret_value(),
+        "APPLIANCE_API_SOCKET": str(tmp_path / "api.sock"),
+    }
+    # What would serve tells what a collection would look at.
+    script = """
+import gc, uvicorn
+uvicorn.Server.run = lambda server, sockets: print(gc.get_freeze_count(), len(gc.get_objects()))
+from appliance.api import serve
+serve.main()
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, check=True, text=True
+    )
+    frozen, searched = map(int, said.stdout.split())
+    assert frozen > 50 * searched
+
+
 def test_a_request_under_way_is_finished_when_the_process_is_told_to_stop(
     settings: Settings, token: Callable[..., str], tmp_path: Path
 ) -> None:
