@@ -149,6 +149,7 @@ def exclusive(settings: Settings) -> Iterator[None]:
     busy = Conflict("A backup, a drill or a restore is under way.", "Wait until it is done.")
     try:
         with durable.exclusive(settings.backups / ".turn", busy):
+            durable.clear_unfinished(settings.backups)
             yield
     finally:
         _hand_over(settings.backups)

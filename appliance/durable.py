@@ -71,11 +71,16 @@ def locked(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        for left in folder.glob(".*.tmp"):
-            left.unlink(missing_ok=True)
+        clear_unfinished(folder)
         yield
     finally:
         os.close(descriptor)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a killed process had begun to write there; for who holds the lock of all that write there."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 @contextmanager

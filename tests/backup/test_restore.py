@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance import backup, backup_drill, backup_state, restore, restore_files, statements
+from appliance import backup, backup_drill, backup_state, durable, restore, restore_files, statements
 from appliance.errors import BackupTrouble
 from appliance.store import dump, refill, revision
 from appliance.store import engine as engines
@@ -120,6 +120,24 @@ def test_what_was_there_before_stays_until_it_is_forgotten(stage: Stage) -> None
     assert restore.forget(stage.settings) == []
     restore.run(stage.settings, done.name)
     restore.run(stage.settings, done.name)  # a second time, with what the first one left
+
+
+def test_a_plan_that_was_half_written_when_it_was_killed_is_cleared_away(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = stage.backup()
+    with monkeypatch.context() as cut:
+        cut.setattr(Path, "unlink", lambda *_, **__: None)  # who is killed removes nothing
+        cut.setattr(Path, "replace", _fail)
+        with pytest.raises(KeyboardInterrupt):
+            durable.write(stage.settings.backups / backup_state.PLAN, b"{", 0o600)
+    assert len(list(stage.settings.backups.glob(".*.tmp"))) == 1
+    assert restore.run(stage.settings, done.name, dry_run=True).dry_run
+    assert list(stage.settings.backups.glob(".*.tmp")) == []
+
+
+def _fail(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_services_that_run_are_named_and_nothing_is_done(stage: Stage) -> None:
